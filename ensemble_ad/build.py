@@ -1,0 +1,114 @@
+"""The only place where a name becomes an object.
+
+A component in YAML is a name, or a mapping with `name` and keyword arguments of its class. The constructor is the schema:
+types are checked against the dataclass fields, and a wrong key says what it could have been.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, fields
+from functools import lru_cache
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from ensemble_ad.errors import ConfigError
+
+Choices = Mapping[str, type]
+Component = Mapping[str, Any]
+"""`{"name": ..., parameter: value, ...}`."""
+
+
+def make(choices: Choices, component: str | Component) -> Any:
+    """Return the object that `component` describes, unfitted.
+
+    Raises ConfigError for an unknown name, an unknown or missing parameter, or a value of the wrong type.
+
+    >>> from combiners import FEATURE_COMBINERS
+    >>> make(FEATURE_COMBINERS, {"name": "global", "components": 8}).components
+    8
+    """
+    parameters = resolve(choices, component)
+    chosen = choices[parameters.pop("name")]
+    return chosen(**checked(chosen, parameters))
+
+
+def resolve(
+    choices: Choices, component: str | Component, preset: Mapping[str, Component] | None = None
+) -> dict[str, Any]:
+    """Return `component` as a mapping with its `name` first, the preset's values for that name filled in.
+
+    >>> resolve({"mean": dict}, "mean", {"mean": {"weight": 2}})
+    {'name': 'mean', 'weight': 2}
+    """
+    given = {"name": component} if isinstance(component, str) else dict(component)
+    name = given.pop("name", None)
+    if name not in choices:
+        raise ConfigError(
+            f"unknown component {name!r}{did_you_mean(str(name), choices)}; there are {', '.join(choices)}"
+        )
+    return {"name": name, **(preset or {}).get(name, {}), **given}
+
+
+def describe(choices: Choices, component: Component, seed: int) -> dict[str, Any]:
+    """Return `component` with every parameter of its class, checked: what YAML files and cache keys are made of.
+
+    `seed` fills the parameter of that name where the component does not set it.
+    """
+    parameters = dict(component)
+    name = parameters.pop("name")
+    defaults = parameter_defaults(choices[name])
+    if "seed" in defaults:
+        defaults["seed"] = seed
+    return {"name": name, **defaults, **checked(choices[name], parameters)}
+
+
+def parameter_defaults(component: type) -> dict[str, Any]:
+    """Return the constructor's parameters and their defaults, in order; a required one has the value `...`."""
+    return {entry.name: _default(entry) for entry in fields(component) if entry.init}
+
+
+def did_you_mean(word: str, known: Mapping[str, Any]) -> str:
+    """Return ` (did you mean 'x'?)` for a near miss, else nothing.
+
+    >>> did_you_mean("patchcor", {"patchcore": 1})
+    " (did you mean 'patchcore'?)"
+    """
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _default(entry: Field) -> Any:
+    if entry.default is not MISSING:
+        return entry.default
+    return ... if entry.default_factory is MISSING else entry.default_factory()
+
+
+def checked(component: type, parameters: Mapping[str, Any], only: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return `parameters` converted to the types of the constructor (of its parameters `only`), or raise ConfigError."""
+    known = parameter_defaults(component)
+    for key in parameters:
+        if key not in known:
+            raise ConfigError(
+                f"{component.__name__} has no parameter {key!r}{did_you_mean(key, known)}; it takes {', '.join(known)}"
+            )
+    try:
+        values = _schema(component, tuple(only or known)).model_validate(parameters)
+    except ValidationError as error:
+        raise ConfigError(f"{component.__name__}: {first_fault(error)}") from error
+    return {key: getattr(values, key) for key in parameters}
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return one line for the first thing that pydantic found wrong: key, what was expected, what came."""
+    fault = error.errors()[0]
+    key = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("function-", "int", "float", "str")))
+    return f"{key or 'value'}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+
+
+@lru_cache(maxsize=256)
+def _schema(component: type, names: tuple[str, ...]) -> type[BaseModel]:
+    hints, defaults = get_type_hints(component), parameter_defaults(component)
+    entries = {name: (hints[name], defaults[name]) for name in names}
+    settings = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), strict=False)
+    return create_model(component.__name__, __config__=settings, **entries)  # type: ignore[call-overload]

@@ -1,0 +1,215 @@
+"""`ensemble-ad run`, `predict`, `evaluate`: the main job."""
+
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+Out = Annotated[Path, typer.Option(help="Folder to write into.")]
+Cache = Annotated[
+    Path,
+    typer.Option(envvar="ENSEMBLE_AD_CACHE", help="Finished stages, shared by all runs: fitted extractors, features."),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps; changes the speed, not the experiment.")]
+Engine = Annotated[str, typer.Option(help="What runs frozen networks: auto, onnx or torch.")]
+
+
+def run(
+    experiment: Annotated[
+        Path | None, typer.Argument(help="Experiment in YAML; without one the preset's default.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Class folder in the LOCO layout, or MVTec AD's.")] = None,
+    preset: Annotated[str | None, typer.Option(help="cpu (default), paper, or a YAML file.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value; may be repeated.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Given to every component that draws random numbers.")] = None,
+    extractors: Annotated[
+        str | None, typer.Option(help="Members, comma-separated; `ensemble-ad list` names them.")
+    ] = None,
+    combiner: Annotated[
+        str | None, typer.Option(help="global, individual, or none: one member alone, several merely concatenated.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; by default out/runs/CLASS/...")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result there, too.")] = None,
+    export_maps: Annotated[
+        Path | None, typer.Option(help="Write the maps there as TIFF in MVTec's submission layout.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print experiment, stages and memory; do nothing.")
+    ] = False,
+    cache: Cache = Path("out/cache"),
+    device: Device = "cpu",
+    engine: Engine = "auto",
+) -> None:
+    """Fit an ensemble on a class's normal pictures, evaluate it, write a folder with report.html.
+
+    Examples:
+    `ensemble-ad run --data out/data/flat_connector`
+
+    `ensemble-ad run --data DIR --extractors patchcore --combiner none --seed 1`
+
+    `ensemble-ad run my.yaml --data DIR --set detector.combiner.components=64`
+    """
+    from data_loco import open_class
+    from ensemble_ad import running
+    from ensemble_ad.console import result_table, shown_progress
+    from ensemble_ad.errors import ConfigError
+    from ensemble_ad.stages import Stages
+    from ensemble_ad.store import Store
+    from extractors.runtime import Runtime, using
+
+    console, start = Console(), time.perf_counter()
+    if data is None:
+        raise ConfigError(
+            "--data: expected a class folder; `ensemble-ad data render flat_connector out/data` makes one"
+        )
+    resolved = _experiment(experiment, preset, seed, extractors, combiner, settings or [])
+    folder = open_class(data)
+    store = Store(cache)
+    with shown_progress(console) as progress, using(Runtime(device, engine, cache / "backbone")):
+        stages = Stages(folder, resolved.size, store, progress)
+        if dry_run:
+            _print_plan(console, stages, resolved)
+            return
+        notes = running.refuse_errors(data)
+        target = out or running.default_out(resolved, folder, Path("out/runs"))
+        done = running.run(stages, resolved, target, shlex.join(["ensemble-ad", *sys.argv[1:]]), notes)
+        if export_maps is not None:
+            running.export_maps(stages, stages.prediction(resolved.detector, "test"), export_maps)
+    if json_file is not None:
+        _write_json(json_file, done.result)
+    console.print(result_table(done.result, f"{folder.name}, preset {resolved.preset}, seed {resolved.seed}"))
+    how = "everything was there already" if done.reused else f"{done.result['ms_per_picture']} ms per picture"
+    console.print(f"{time.perf_counter() - start:.0f} s, {how}", highlight=False)
+    for note in folder.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report: {(target / 'report.html').resolve()}", highlight=False, soft_wrap=True)
+    console.print("your own pictures: ensemble-ad data check DIR && ensemble-ad run --data DIR", highlight=False)
+    console.print(
+        f"single pictures: ensemble-ad predict {target} PICTURE... --out out/predictions",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _experiment(
+    path: Path | None,
+    preset: str | None,
+    seed: int | None,
+    extractors: str | None,
+    combiner: str | None,
+    settings: list[str],
+) -> Any:
+    from ensemble_ad.experiment import DEFAULTS, load_experiment, read_yaml, with_settings
+
+    content = read_yaml(path) if path is not None else {}
+    if preset is not None:
+        content["preset"] = preset
+    if seed is not None:
+        content["seed"] = seed
+    if extractors is not None or combiner is not None:
+        content["detector"] = _detector(content.get("detector", DEFAULTS["detector"]), extractors, combiner)
+    if settings and "detector" not in content:
+        content["detector"] = DEFAULTS["detector"]
+    return load_experiment(with_settings(content, settings), str(path or "experiment"))
+
+
+def _detector(before: dict[str, Any], extractors: str | None, combiner: str | None) -> dict[str, Any]:
+    names = extractors.split(",") if extractors is not None else before.get("extractors", [before.get("method")])
+    block = combiner if combiner is not None else before.get("combiner", "global")
+    if block == "none" and len(names) == 1:
+        return {"name": "standalone", "method": names[0]}
+    kept = {key: value for key, value in before.items() if key in ("discriminator", "sigma", "image_score")}
+    return {
+        "name": "feature_ensemble",
+        "extractors": [name.strip() if isinstance(name, str) else name for name in names],
+        "combiner": block,
+        **kept,
+    }
+
+
+def _print_plan(console: Console, stages: Any, experiment: Any) -> None:
+    from ensemble_ad.planning import predicted_memory_mb
+
+    console.print(experiment.to_yaml(), markup=False, highlight=False)
+    for name, there in stages.plan(experiment.detector):
+        console.print(f"{'reuse' if there else 'run  '}  {name}", highlight=False)
+    console.print(f"predicted memory: {predicted_memory_mb(stages, experiment.detector):.0f} MiB", highlight=False)
+
+
+def predict(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that `ensemble-ad run` wrote.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    out: Out = Path("out/predictions"),
+    device: Device = "cpu",
+    engine: Engine = "auto",
+) -> None:
+    """Score pictures with a fitted run: score, verdict, heat map and overlay for each.
+
+    The threshold is the run's: a quantile of its normal validation pictures.
+
+    Example: `ensemble-ad predict out/runs/flat_connector/... photos/ --out out/predictions`
+    """
+    from ensemble_ad.console import shown_progress
+    from ensemble_ad.predicting import find_pictures, predict_pictures
+    from extractors.runtime import Runtime, using
+
+    console = Console()
+    paths = find_pictures(pictures)
+    with shown_progress(console) as progress, using(Runtime(device, engine)):
+        table = predict_pictures(run_folder, paths, out, progress)
+    for row in table.head(20).itertuples():
+        verdict = "anomalous" if row.anomalous else "normal"
+        console.print(f"{row.score:10.4f}  {verdict:9}  {row.picture}", highlight=False, markup=False, soft_wrap=True)
+    if len(table) > 20:
+        console.print(f"... and {len(table) - 20} more")
+    console.print(f"{int(table.anomalous.sum())} of {len(table)} anomalous; see {out / 'scores.csv'}", highlight=False)
+
+
+def evaluate(
+    maps: Annotated[
+        Path, typer.Argument(metavar="MAPS_DIR", help="Maps in MVTec's layout: test/<type>/<id>.tiff|.tif|.npy.")
+    ],
+    data: Annotated[Path, typer.Option(help="Class folder in the LOCO layout, or MVTec AD's.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result there, too.")] = None,
+) -> None:
+    """Evaluate any method's maps as MVTec's evaluator does, but exactly; exit status 1 on a faulty submission.
+
+    Example: `ensemble-ad evaluate maps/ --data out/data/flat_connector --json result.json`
+    """
+    from data_loco import open_class
+    from ensemble_ad.console import result_table, shown_progress
+    from ensemble_ad.submission import SubmissionError, evaluate_submission
+
+    console = Console()
+    folder = open_class(data)
+    try:
+        with shown_progress(console) as progress:
+            evaluation = evaluate_submission(maps, folder, lambda done, of: progress.update("metrics", done, of))
+    except SubmissionError as error:
+        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    result = evaluation.to_json()
+    if json_file is not None:
+        _write_json(json_file, result)
+    console.print(result_table(result, f"{folder.name}, maps of {maps}"))
+    if evaluation.error_bound > 0:
+        console.print(
+            f"streamed: no area is further than {evaluation.error_bound:.1e} from its exact value", highlight=False
+        )
+
+
+def _write_json(path: Path, content: Any) -> None:
+    from ensemble_ad.store import as_store_error
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2))
+    except OSError as error:
+        raise as_store_error(path, error) from error

@@ -1,0 +1,67 @@
+"""What a number was computed with: versions, commit, machine."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ensemble_ad import __version__
+
+PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "scipy", "scikit-learn", "opencv-python-headless")
+
+
+def environment() -> dict[str, str]:
+    """Return names and values, all text; what cannot be found out is `unknown`."""
+    known = {
+        "ensemble-ad": __version__,
+        "commit": git_commit(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": processor(),
+        "cores": str(available_cores()),
+    }
+    return known | {package: installed_version(package) for package in PACKAGES}
+
+
+def installed_version(package: str) -> str:
+    """Return the version of an installed distribution."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Return the CPU's name."""
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def git_commit() -> str:
+    """Return the commit of the checkout that runs, with `+` when files differ from it."""
+    home = Path(__file__).resolve().parents[1]
+    git = ["git", "-C", str(home)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory that this process has held so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -1,0 +1,77 @@
+"""Scores, verdicts and pictures for new photographs, one batch in memory at a time."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from data_loco import DataError
+from data_loco.loading import Pictures, read_picture, to_size
+from data_loco.picture_files import is_picture, pictures_in
+from data_loco.sample import Sample
+from ensemble_ad.errors import ConfigError
+from ensemble_ad.outcome import at_size
+from ensemble_ad.persistence import load_detector
+from ensemble_ad.progress import Progress
+from ensemble_ad.report import heat_map, overlay
+from ensemble_ad.store import as_store_error
+
+
+def find_pictures(paths: Sequence[Path]) -> list[Path]:
+    """Return the pictures among `paths` and in the folders among them; raises DataError where there is none."""
+    found: list[Path] = []
+    for path in paths:
+        inside = list(pictures_in(path)) if path.is_dir() else [path]
+        if not inside:
+            raise DataError(path, "holds no picture (PNG, JPEG, TIFF, BMP)", "name pictures or a folder of pictures")
+        if not path.is_dir() and (not path.is_file() or not is_picture(path)):
+            raise DataError(path, "is not a picture file (PNG, JPEG, TIFF, BMP)", "check the path")
+        found += inside
+    return found
+
+
+def predict_pictures(run: Path, paths: Sequence[Path], out: Path, progress: Progress) -> pd.DataFrame:
+    """Write `scores.csv`, and a heat map and an overlay per picture, into `out`; return the table.
+
+    Maps are drawn on one scale for all pictures, that of the run's validation pictures.
+    """
+    model = run / "model" if (run / "model").is_dir() else run
+    saved = load_detector(model)
+    samples = [Sample(path, "test", "unknown", path.stem) for path in paths]
+    rows = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for number, images in enumerate(_batches(samples, saved.experiment.size)):
+            prediction = saved.detector.predict(images)
+            for score, scores, sample in zip(prediction.scores, prediction.maps, samples[len(rows) :]):
+                _draw(sample.path, at_size(scores, sample.shape()), saved.scale, out / f"{len(rows):05d}_{sample.id}")
+                rows.append(
+                    {"picture": str(sample.path), "score": float(score), "anomalous": bool(score > saved.threshold)}
+                )
+                progress.update("predict", len(rows), len(samples), f"batch {number + 1}")
+        table = pd.DataFrame(rows)
+        table.to_csv(out / "scores.csv", index=False)
+    except OSError as error:
+        raise as_store_error(out, error) from error
+    return table
+
+
+def _batches(samples: Sequence[Sample], size: tuple[int, int]) -> Iterator:
+    if not samples:
+        raise ConfigError("expected at least one picture")
+    return iter(Pictures(samples, size))
+
+
+def _draw(path: Path, scores: np.ndarray, scale: tuple[float, float], stem: Path) -> None:
+    image = read_picture(path)
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    _write(stem.with_name(f"{stem.name}_heat.png"), heat_map(scores, *scale))
+    _write(stem.with_name(f"{stem.name}_overlay.jpg"), overlay(to_size(image, scores.shape), scores, *scale))
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+    path.write_bytes(encoded.tobytes())

@@ -1,0 +1,126 @@
+"""A run's numbers and pictures, arranged for the HTML report."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data_loco import GOOD
+from data_loco.loading import to_size
+from ensemble_ad.environment import environment
+from ensemble_ad.experiment import Experiment
+from ensemble_ad.outcome import Outcome
+from ensemble_ad.prediction import Prediction
+from ensemble_ad.report import PictureRow, RunReport, choose_pictures, normal_scale, write_report
+from ensemble_ad.stages import Stages, extractors_of
+
+FUSED = "fused"
+PAGE_SIZE = 512
+"""Pixels of the longer side to which pictures are reduced before they go into the page."""
+
+
+def report_of(
+    stages: Stages,
+    experiment: Experiment,
+    validation: Prediction,
+    prediction: Prediction,
+    reached: Outcome,
+    command: str,
+) -> Callable[[Path], Path]:
+    """Return what writes the report to a path."""
+    members = _member_predictions(stages, experiment.detector)
+    columns = {name: test for name, (_, test) in members.items()} | {FUSED: prediction}
+    scales = {name: normal_scale(normal.maps.numpy()) for name, (normal, _) in members.items()}
+    scales[FUSED] = normal_scale(validation.maps.numpy())
+    result = reached.result
+    report = RunReport(
+        title=f"{stages.folder.name}: {title_of(experiment.detector)}",
+        class_name=stages.folder.name,
+        result=result,
+        curves=reached.curves,
+        scores=_scores_by_kind(stages, prediction),
+        validation_scores=validation.scores.tolist(),
+        threshold=result["threshold"],
+        scales=scales,
+        rows=lambda: _rows(stages, prediction, columns),
+        experiment_yaml=experiment.to_yaml(),
+        environment=environment(),
+        cost=_cost(result),
+        notes=[f"Preset {experiment.preset}.", *result["notes"]],
+        command=command,
+    )
+    return lambda path: write_report(report, path)
+
+
+def title_of(description: Mapping[str, Any]) -> str:
+    """Return a detector's name for people.
+
+    >>> title_of({"name": "standalone", "method": {"name": "patchcore"}})
+    'patchcore alone'
+    """
+    names = " + ".join(entry["name"] for entry in extractors_of(description))
+    return (
+        f"{names} alone" if description["name"] == "standalone" else f"{names}, {description['combiner']['name']} block"
+    )
+
+
+def _member_predictions(stages: Stages, description: Mapping[str, Any]) -> dict[str, tuple[Prediction, Prediction]]:
+    """Each member's own maps of validation and test, by name; nothing for a method alone."""
+    if description["name"] == "standalone":
+        return {}
+    members = {}
+    for number, entry in enumerate(description["extractors"]):
+        alone = {"name": "standalone", "method": entry}
+        name = entry["name"] if entry["name"] not in members else f"{entry['name']} {number + 1}"
+        members[name] = (stages.prediction(alone, "validation"), stages.prediction(alone, "test"))
+    return members
+
+
+def _scores_by_kind(stages: Stages, prediction: Prediction) -> dict[str, list[float]]:
+    scores: dict[str, list[float]] = {}
+    for sample, score in zip(stages.folder.test, prediction.scores.tolist()):
+        scores.setdefault(sample.kind, []).append(score)
+    return scores
+
+
+def _rows(stages: Stages, prediction: Prediction, columns: Mapping[str, Prediction]) -> Iterator[PictureRow]:
+    test = stages.folder.test
+    table = pd.DataFrame(
+        {
+            "kind": [sample.kind for sample in test],
+            "score": prediction.scores.tolist(),
+            "defects": [tuple(defect.name for defect in sample.defects()) for sample in test],
+        }
+    )
+    for position in choose_pictures(table):
+        sample = test[position]
+        size = _page_size(sample.shape())
+        masks = [defect.mask for defect in sample.defects()] if sample.kind != GOOD else []
+        truth = np.logical_or.reduce(masks) if masks else np.zeros(sample.shape(), bool)
+        yield PictureRow(
+            id=sample.id,
+            kind=sample.kind,
+            defects=table["defects"][position],
+            score=float(prediction.scores[position]),
+            image=_eight_bit(to_size(sample.image(), size)),
+            truth=to_size(truth.astype(np.uint8) * 255, size) > 0,
+            maps={name: column.maps[position].numpy() for name, column in columns.items()},
+        )
+
+
+def _page_size(shape: tuple[int, int]) -> tuple[int, int]:
+    shrink = min(1.0, PAGE_SIZE / max(shape))
+    return max(1, round(shape[0] * shrink)), max(1, round(shape[1] * shrink))
+
+
+def _eight_bit(image: np.ndarray) -> np.ndarray:
+    return (image >> 8).astype(np.uint8) if image.dtype == np.uint16 else image
+
+
+def _cost(result: Mapping[str, Any]) -> dict[str, float]:
+    cost = {f"{name} [s]": seconds for name, seconds in result["seconds"].items()}
+    if result["ms_per_picture"] is not None:
+        cost["picture to verdict, in batches of 8 [ms]"] = result["ms_per_picture"]
+    return cost | {"peak memory [MiB]": result["peak_memory_mb"]}

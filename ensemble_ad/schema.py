@@ -1,0 +1,84 @@
+"""How detectors are written in YAML: which of their parameters are components themselves, and of what choice."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from combiners import FEATURE_COMBINERS
+from ensemble_ad.build import Choices, Component, checked, describe, did_you_mean, make, parameter_defaults, resolve
+from ensemble_ad.detectors import FeatureEnsemble, Standalone
+from ensemble_ad.discriminator import Discriminator
+from ensemble_ad.errors import ConfigError
+from extractors import EXTRACTORS
+
+DETECTORS: Choices = {"standalone": Standalone, "feature_ensemble": FeatureEnsemble}
+"""Name in YAML -> class."""
+
+DISCRIMINATORS: Choices = {"discriminator": Discriminator}
+
+
+class Part(NamedTuple):
+    """A parameter of a detector that is a component."""
+
+    choices: Choices
+    default: Any
+    many: bool = False
+
+
+PARTS: Mapping[str, Mapping[str, Part]] = {
+    "standalone": {"method": Part(EXTRACTORS, "patchcore")},
+    "feature_ensemble": {
+        "extractors": Part(EXTRACTORS, ["patchcore", "simplenet"], many=True),
+        "combiner": Part(FEATURE_COMBINERS, "global"),
+        "discriminator": Part(DISCRIMINATORS, "discriminator"),
+    },
+}
+
+
+def resolve_detector(component: str | Component, preset: Mapping[str, Component], seed: int) -> dict[str, Any]:
+    """Return a detector with every parameter of every part, checked; raises ConfigError.
+
+    Values come from the component, else from the preset's entry for that name, else from the published defaults.
+    """
+    given = resolve(DETECTORS, component, preset)
+    name = given.pop("name")
+    parts, defaults = PARTS[name], parameter_defaults(DETECTORS[name])
+    for key in given:
+        if key not in defaults:
+            raise ConfigError(
+                f"{name} has no parameter {key!r}{did_you_mean(key, defaults)}; it takes {', '.join(defaults)}"
+            )
+    resolved: dict[str, Any] = {"name": name}
+    resolved |= {
+        key: _resolve_part(key, part, given.get(key, part.default), preset, seed) for key, part in parts.items()
+    }
+    plain = {key: given.get(key, default) for key, default in defaults.items() if key not in parts}
+    return resolved | checked(DETECTORS[name], plain, only=plain)
+
+
+def build_detector(description: Mapping[str, Any]) -> Any:
+    """Return the unfitted detector of a resolved description."""
+    parameters = dict(description)
+    name = parameters.pop("name")
+    for key, part in PARTS[name].items():
+        built = [make(part.choices, entry) for entry in _listed(parameters[key])]
+        parameters[key] = built if part.many else built[0]
+    return DETECTORS[name](**parameters)
+
+
+def _resolve_part(key: str, part: Part, value: Any, preset: Mapping[str, Component], seed: int) -> Any:
+    if part.many and (not isinstance(value, list) or not value):
+        raise ConfigError(f"{key}: expected a list of at least one of {', '.join(part.choices)}, got {value!r}")
+    resolved = [_resolve_one(key, part.choices, entry, preset, seed) for entry in _listed(value)]
+    return resolved if part.many else resolved[0]
+
+
+def _resolve_one(key: str, choices: Choices, entry: Any, preset: Mapping[str, Component], seed: int) -> dict[str, Any]:
+    if not isinstance(entry, (str, Mapping)):
+        raise ConfigError(f"{key}: expected a name or a mapping with name, got {entry!r}")
+    if isinstance(entry, Mapping) and "name" not in entry and len(choices) == 1:
+        entry = {"name": next(iter(choices)), **entry}
+    return describe(choices, resolve(choices, entry, preset), seed)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

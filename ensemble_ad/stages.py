@@ -1,0 +1,269 @@
+"""fit extractor -> extract features -> fit head -> predict: each a stage of the store, skipped when it is there.
+
+An extractor is fitted once per class and setting, and its features are extracted once per split, whatever ensembles it is
+part of. What a stage depends on is written down in its key: the component, the pictures, the size, the weights.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from combiners import FEATURE_COMBINERS
+from data_loco import ClassFolder, Sample
+from data_loco.loading import Pictures
+from ensemble_ad.build import make
+from ensemble_ad.detectors import Detector, FeatureEnsemble, Standalone
+from ensemble_ad.persistence import save_state
+from ensemble_ad.prediction import Prediction, joined
+from ensemble_ad.progress import Progress, Silent, tracked
+from ensemble_ad.schema import DISCRIMINATORS
+from ensemble_ad.store import Entry, Store
+from extractors import EXTRACTORS
+from extractors.backbone import backbone_of, sharing
+from extractors.protocol import Method
+from extractors.training import Journal, journal
+
+Description = Mapping[str, Any]
+"""A resolved component: name and every parameter."""
+
+
+@dataclass
+class Stages:
+    """The stages of one class at one picture size."""
+
+    folder: ClassFolder
+    size: tuple[int, int]
+    """(H, W)."""
+    store: Store
+    progress: Progress = field(default_factory=Silent)
+
+    def detector(self, description: Description) -> Detector:
+        """Return the fitted detector of a resolved description."""
+        if description["name"] == "standalone":
+            return Standalone(self.method(description["method"]))
+        return self._with_head(description)
+
+    def prediction(self, description: Description, split: str) -> Prediction:
+        """Return what the fitted detector says about a split: `train`, `validation` or `test`."""
+        depends_on = {"detector": self._identity(description), "pictures": self._fingerprint(split), "size": self.size}
+
+        def predict(folder: Path) -> None:
+            with sharing([backbone_of(entry) for entry in extractors_of(description)]):
+                joined(list(self._predict(description, split))).save(folder)
+
+        entry = self.store.stage("predict", depends_on, predict, f"{_label(description)} on {split}")
+        return Prediction.load(entry.folder)
+
+    def method(self, description: Description) -> Method:
+        """Return one fitted extractor."""
+        entry = self._fitted(description)
+        method: Method = make(EXTRACTORS, description)
+        return method.restore(load_file(entry.folder / "state.safetensors"))
+
+    def features(self, description: Description, split: str) -> "FeatureFiles":
+        """Return one fitted extractor's features of a split, read from disk batch by batch."""
+        depends_on = {"extractor": self._extractor_identity(description), "pictures": self._fingerprint(split)}
+
+        def extract(folder: Path) -> None:
+            method = self.method(description)
+            batches = self._tracked(split, f"features of {description['name']}, {split}")
+            for number, images in enumerate(batches):
+                features = method.features(images).contiguous()
+                save_file({"features": features}, folder / f"{number:05d}.safetensors")
+
+        return FeatureFiles(
+            self.store.stage("features", depends_on, extract, f"{description['name']} on {split}").folder
+        )
+
+    def plan(self, description: Description) -> list[tuple[str, bool]]:
+        """Return the stages that `prediction` would go through, and whether each is there already."""
+        steps = []
+        for extractor in extractors_of(description):
+            steps.append((f"fit {extractor['name']}", self.store.has("fit", self._fit_key(extractor))))
+        if description["name"] == "feature_ensemble":
+            for extractor in extractors_of(description):
+                key = {"extractor": self._extractor_identity(extractor), "pictures": self._fingerprint("train")}
+                steps.append((f"features {extractor['name']} on train", self.store.has("features", key)))
+            steps.append(("fit the head", self.store.has("head", self._head_key(description))))
+        key = {"detector": self._identity(description), "pictures": self._fingerprint("test"), "size": self.size}
+        steps.append((f"predict {_label(description)} on test", self.store.has("predict", key)))
+        return steps
+
+    def _with_head(self, description: Description) -> FeatureEnsemble:
+        extractors = [self.method(entry) for entry in description["extractors"]]
+        combiner = make(FEATURE_COMBINERS, description["combiner"])
+        discriminator = make(DISCRIMINATORS, description["discriminator"])
+        options = {key: description[key] for key in ("sigma", "image_score")}
+        ensemble = FeatureEnsemble(extractors, combiner, discriminator, **options)
+        depends_on = self._head_key(description)
+
+        def fit_head(folder: Path) -> None:
+            with self._journal("head", depends_on):
+                ensemble.fit_head(Together([self.features(entry, "train") for entry in description["extractors"]]))
+            save_state(combiner, folder / "combiner.safetensors")
+            save_state(discriminator, folder / "discriminator.safetensors")
+
+        folder = self.store.stage("head", depends_on, fit_head, _label(description)).folder
+        combiner.restore(load_file(folder / "combiner.safetensors"))
+        discriminator.restore(load_file(folder / "discriminator.safetensors"))
+        return ensemble
+
+    def _predict(self, description: Description, split: str) -> Iterator[Prediction]:
+        detector = self.detector(description)
+        if isinstance(detector, FeatureEnsemble):
+            together = Together([self.features(entry, split) for entry in description["extractors"]])
+            for features in tracked(together, f"scores, {split}", self.progress, len(together)):
+                yield detector.judge(features, self.size)
+        else:
+            for images in self._tracked(split, f"scores of {_label(description)}, {split}"):
+                yield detector.predict(images)
+
+    def _fitted(self, description: Description) -> Entry:
+        depends_on = self._fit_key(description)
+
+        def fit(folder: Path) -> None:
+            method: Method = make(EXTRACTORS, description)
+            with self._journal("fit", depends_on):
+                method.fit(TrackedPictures(self._pictures("train"), f"fit {description['name']}", self.progress))
+            save_state(method, folder / "state.safetensors")
+
+        return self.store.stage("fit", depends_on, fit, description["name"])
+
+    def _journal(self, stage: str, depends_on: Mapping[str, Any]) -> "_Journaled":
+        return _Journaled(self.store.checkpoints(stage, depends_on), self.progress)
+
+    def _fit_key(self, description: Description) -> dict[str, Any]:
+        afterwards = getattr(EXTRACTORS[description["name"]], "AFTER_FIT", ())
+        component = {key: value for key, value in description.items() if key not in afterwards}
+        return {
+            "component": component,
+            "weights": _weights(description),
+            "pictures": self._fingerprint("train"),
+            "size": self.size,
+        }
+
+    def _extractor_identity(self, description: Description) -> dict[str, Any]:
+        return {"fit": self._fit_key(description), "component": dict(description)}
+
+    def _head_key(self, description: Description) -> dict[str, Any]:
+        return {
+            "extractors": [self._extractor_identity(entry) for entry in description["extractors"]],
+            "combiner": description["combiner"],
+            "discriminator": description["discriminator"],
+        }
+
+    def _identity(self, description: Description) -> dict[str, Any]:
+        identities = [self._extractor_identity(entry) for entry in extractors_of(description)]
+        return {"description": dict(description), "extractors": identities}
+
+    def _pictures(self, split: str) -> Pictures:
+        return Pictures(self._samples(split), self.size)
+
+    def _tracked(self, split: str, task: str) -> Iterator[Tensor]:
+        pictures = self._pictures(split)
+        return tracked(pictures, task, self.progress, len(pictures))
+
+    def _samples(self, split: str) -> tuple[Sample, ...]:
+        return {"train": self.folder.train, "validation": self.folder.validation, "test": self.folder.test}[split]
+
+    def _fingerprint(self, split: str) -> str:
+        return self._fingerprints[split]
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, str]:
+        """Of each split's pictures, without the masks: they do not change a prediction."""
+        empty: dict[str, Any] = {"train": (), "validation": (), "test": (), "defect_kinds": {}}
+        splits = {}
+        for split in ("train", "validation", "test"):
+            samples = tuple(replace(sample, mask_paths=()) for sample in self._samples(split))
+            splits[split] = replace(self.folder, **{**empty, split: samples}).fingerprint()
+        return splits
+
+
+def extractors_of(description: Description) -> list[Description]:
+    """Return the extractors that a detector consists of."""
+    return [description["method"]] if description["name"] == "standalone" else list(description["extractors"])
+
+
+@dataclass(frozen=True)
+class FeatureFiles:
+    """Batches of features on disk; re-iterable, one batch in memory at a time."""
+
+    folder: Path
+
+    @cached_property
+    def paths(self) -> list[Path]:
+        """One file per batch, in order."""
+        return sorted(self.folder.glob("*.safetensors"))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (load_file(path)["features"] for path in self.paths)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several extractors' features of the same pictures, batch by batch."""
+
+    members: Sequence[FeatureFiles]
+
+    def __len__(self) -> int:
+        return len(self.members[0])
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        return (list(batch) for batch in zip(*self.members, strict=True))
+
+
+@dataclass(frozen=True)
+class TrackedPictures:
+    """Pictures that report how far a pass is."""
+
+    pictures: Pictures
+    task: str
+    progress: Progress
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return tracked(self.pictures, f"{self.task}: pictures", self.progress, len(self))
+
+
+class _Journaled:
+    """Checkpoints and progress of the trainings inside a `with` block; the checkpoint goes when the block succeeds."""
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        self.folder, self.progress = folder, progress
+
+    def __enter__(self) -> None:
+        def report(name: str, done: int, epochs: int, loss: float) -> None:
+            self.progress.update(f"train {name}", done, epochs, f"loss {loss:.4g}")
+
+        self.context = journal(Journal(self.folder, report))
+        self.context.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        self.context.__exit__(kind, error, trace)
+        if error is None and self.folder.exists():
+            for path in self.folder.iterdir():
+                path.unlink()
+            self.folder.rmdir()
+
+
+def _weights(description: Description) -> str | None:
+    backbone = backbone_of(description)
+    return None if backbone is None else backbone.identity
+
+
+def _label(description: Description) -> str:
+    if description["name"] == "standalone":
+        return str(description["method"]["name"])
+    names = "+".join(entry["name"] for entry in description["extractors"])
+    return f"{names} {description['combiner']['name']}"
