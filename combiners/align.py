@@ -9,7 +9,7 @@ FINEST = 32
 """Cells along the shorter side of the default grid at most: stride 8 on a 256-pixel picture."""
 
 
-def common_grid(grids: Sequence[tuple[int, int]], finest: int = FINEST) -> tuple[int, int]:
+def common_grid(grids: Sequence[Sequence[int]], finest: int = FINEST) -> tuple[int, int]:
     """Return the finest of `grids` (h, w), coarsened in proportion until its shorter side is at most `finest`.
 
     >>> common_grid([(8, 8), (16, 16)]), common_grid([(64, 128), (8, 16)])

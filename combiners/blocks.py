@@ -4,7 +4,8 @@
 - `IndividualBlocks`: one PCA per extractor -> resize -> concatenate.
 - `Concatenation`: resize -> concatenate, nothing learned but the scales.
 
-Resizing and a given PCA commute (one acts on cells, the other on channels); the blocks differ in what the PCA is fitted on.
+Resizing and a given PCA commute (one acts on cells, the other on channels); the blocks differ in what the PCA learns
+from.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,7 +91,7 @@ class GlobalBlock:
     def transform(self, features: Sequence[Tensor]) -> Tensor:
         """M tensors `[N, C_i, h_i, w_i]` -> `[N, components, h, w]`."""
         (projection,) = _fitted(self)
-        grid = self.grid or common_grid([tuple(maps.shape[2:]) for maps in features])
+        grid = self.grid or common_grid([maps.shape[2:] for maps in features])
         parts, start = [], 0
         for maps in features:  # the PCA on each member's own grid, where that is coarser, then the sum: it is linear
             rows = slice(start, start := start + maps.shape[1])
@@ -181,7 +182,7 @@ def _unit_scale(covariance: Tensor, channels: Sequence[int]) -> Tensor:
 
 
 def _concatenate(maps: Sequence[Tensor], grid: Grid | None) -> Tensor:
-    grid = grid or common_grid([tuple(member.shape[2:]) for member in maps])
+    grid = grid or common_grid([member.shape[2:] for member in maps])
     return torch.cat([resize(member, grid) for member in maps], dim=1)
 
 

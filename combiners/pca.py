@@ -80,8 +80,8 @@ def principal_components(
     """Return the projection to the leading principal components of features with these moments.
 
     `components` is a count (int) or the share of the variance to keep (float in (0, 1]). `scale` `[C]` multiplies the
-    channels before the analysis. With `whiten` each component has unit variance; components without variance (relative to
-    the first, below 1e-10) are dropped then. The sign makes the largest loading of each component positive, as
+    channels before the analysis. With `whiten` each component has unit variance; components without variance (relative
+    to the first, below 1e-10) are dropped then. The sign makes the largest loading of each component positive, as
     scikit-learn does. Raises ValueError for a count above C or a share outside (0, 1].
 
     >>> moments = Moments(); moments.add(torch.randn(2, 5, 4, 4))
@@ -99,7 +99,7 @@ def principal_components(
     vectors = vectors * leading.sign()
     if whiten:
         vectors = vectors / variances.clamp(min=torch.finfo(torch.float64).tiny).sqrt()
-    return Projection(mean.float(), (scale[:, None] * vectors).float())
+    return Projection(mean.float(), (scale[:, None] * vectors).float().contiguous())
 
 
 def check_components(components: int | float) -> None:

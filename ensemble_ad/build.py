@@ -1,7 +1,7 @@
 """The only place where a name becomes an object.
 
-A component in YAML is a name, or a mapping with `name` and keyword arguments of its class. The constructor is the schema:
-types are checked against the dataclass fields, and a wrong key says what it could have been.
+A component in YAML is a name, or a mapping with `name` and keyword arguments of its class. The constructor is the
+schema: types are checked against the dataclass fields, and a wrong key says what it could have been.
 """
 
 import difflib
@@ -43,7 +43,7 @@ def resolve(
     """
     given = {"name": component} if isinstance(component, str) else dict(component)
     name = given.pop("name", None)
-    if name not in choices:
+    if not isinstance(name, str) or name not in choices:
         raise ConfigError(
             f"unknown component {name!r}{did_you_mean(str(name), choices)}; there are {', '.join(choices)}"
         )
@@ -85,7 +85,7 @@ def _default(entry: Field) -> Any:
 
 
 def checked(component: type, parameters: Mapping[str, Any], only: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return `parameters` converted to the types of the constructor (of its parameters `only`), or raise ConfigError."""
+    """Return `parameters` converted to the constructor's types (of its parameters `only`), or raise ConfigError."""
     known = parameter_defaults(component)
     for key in parameters:
         if key not in known:
@@ -93,7 +93,7 @@ def checked(component: type, parameters: Mapping[str, Any], only: Iterable[str] 
                 f"{component.__name__} has no parameter {key!r}{did_you_mean(key, known)}; it takes {', '.join(known)}"
             )
     try:
-        values = _schema(component, tuple(only or known)).model_validate(parameters)
+        values = _schema(component, tuple(known if only is None else only)).model_validate(parameters)
     except ValidationError as error:
         raise ConfigError(f"{component.__name__}: {first_fault(error)}") from error
     return {key: getattr(values, key) for key in parameters}
@@ -102,8 +102,10 @@ def checked(component: type, parameters: Mapping[str, Any], only: Iterable[str] 
 def first_fault(error: ValidationError) -> str:
     """Return one line for the first thing that pydantic found wrong: key, what was expected, what came."""
     fault = error.errors()[0]
-    key = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("function-", "int", "float", "str")))
-    return f"{key or 'value'}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+    parameter, *inside = fault["loc"]
+    positions = [part for part in inside if isinstance(part, int)]  # the rest names branches of a union
+    key = ".".join(str(part) for part in (parameter, *positions))
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
 
 
 @lru_cache(maxsize=256)

@@ -22,8 +22,8 @@ POOL = 16
 class Discriminator:
     """SimpleNet's decision layer on fused features (Liu et al., CVPR 2023; the rest of SimpleNet is an extractor).
 
-    Defaults are SimpleNet's, but for the noise: SimpleNet's 0.015 belongs to the scale of its adaptor's output, here the
-    features are centred and divided by their overall standard deviation first, and `noise_std` is in those units.
+    Defaults are SimpleNet's, but for the noise: SimpleNet's 0.015 belongs to the scale of its adaptor's output, here
+    the features are centred and divided by their overall standard deviation first, and `noise_std` is in those units.
     """
 
     hidden: int = 1024
@@ -84,23 +84,18 @@ class Discriminator:
 
     def score(self, features: Tensor) -> Tensor:
         """`[N, C, h, w]` -> `[N, h, w]`: minus the normality of each cell."""
-        if self.net_ is None or self.mean_ is None:
-            raise RuntimeError("Discriminator is not fitted: call fit(features) or restore(state) first")
-        if features.ndim != 4 or features.shape[1] != len(self.mean_):
-            raise ValueError(f"expected features [N, {len(self.mean_)}, h, w], got {list(features.shape)}")
-        rows = ((as_rows(features) - self.mean_) / self.std_).to(device())
+        net, mean, std = self._learned
+        if features.ndim != 4 or features.shape[1] != len(mean):
+            raise ValueError(f"expected features [N, {len(mean)}, h, w], got {list(features.shape)}")
+        rows = ((as_rows(features) - mean) / std).to(device())
         with torch.inference_mode():
-            scores = -self.net_(rows)
+            scores = -net(rows)
         return as_grid(scores.cpu()[:, None], features)[:, 0].clone()
 
     def state(self) -> dict[str, Tensor]:
         """Weights, and the mean and standard deviation of the features."""
-        if self.net_ is None or self.mean_ is None or self.std_ is None:
-            raise RuntimeError("Discriminator is not fitted: call fit(features) or restore(state) first")
-        return {f"net.{key}": tensor for key, tensor in self.net_.state_dict().items()} | {
-            "mean": self.mean_,
-            "std": self.std_,
-        }
+        net, mean, std = self._learned
+        return {f"net.{key}": tensor for key, tensor in net.state_dict().items()} | {"mean": mean, "std": std}
 
     def restore(self, state: Mapping[str, Tensor]) -> Self:
         """Take back what `state` gave."""
@@ -109,6 +104,12 @@ class Discriminator:
         net.load_state_dict({key[4:]: tensor for key, tensor in state.items() if key.startswith("net.")})
         self.net_ = net.to(device()).requires_grad_(requires_grad=False)
         return self
+
+    @property
+    def _learned(self) -> tuple[Contrast, Tensor, Tensor]:
+        if self.net_ is None or self.mean_ is None or self.std_ is None:
+            raise RuntimeError("Discriminator is not fitted: call fit(features) or restore(state) first")
+        return self.net_, self.mean_, self.std_
 
     def _noise(self, channels: int, grid: tuple[int, int]) -> Noise:
         if self.noise == "gaussian":

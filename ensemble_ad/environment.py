@@ -51,14 +51,17 @@ def processor() -> str:
 
 def git_commit() -> str:
     """Return the commit of the checkout that runs, with `+` when files differ from it."""
-    home = Path(__file__).resolve().parents[1]
-    git = ["git", "-C", str(home)]
     try:
-        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+        commit, changed = _git("rev-parse", "--short=12", "HEAD"), _git("status", "--porcelain", "-uno")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return commit + ("+" if changed else "")
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(Path(__file__).resolve().parents[1]), *words]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603, the words are ours
+    return answer.stdout.strip()
 
 
 def peak_memory_mb() -> float:

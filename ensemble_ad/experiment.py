@@ -94,7 +94,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def with_settings(content: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
     """Return `content` with `key.path=value` settings applied; list entries are named by position.
 
-    >>> with_settings({"detector": {"extractors": ["patchcore"]}}, ["seed=3", "detector.combiner.components=32"])["seed"]
+    >>> with_settings({"detector": "feature_ensemble"}, ["seed=3", "detector.combiner.components=32"])["seed"]
     3
     """
     result = _plain(content)
@@ -102,7 +102,11 @@ def with_settings(content: Mapping[str, Any], settings: Sequence[str]) -> dict[s
         path, separator, text = setting.partition("=")
         if not separator or not path:
             raise ConfigError(f"--set {setting!r}: expected key.path=value, for example seed=1")
-        _put(result, path.split("."), yaml.safe_load(text), setting)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {setting!r}: {text!r} is not valid YAML") from error
+        _put(result, path.split("."), value, setting)
     return result
 
 

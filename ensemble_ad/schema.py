@@ -39,6 +39,8 @@ def resolve_detector(component: str | Component, preset: Mapping[str, Component]
 
     Values come from the component, else from the preset's entry for that name, else from the published defaults.
     """
+    if not isinstance(component, (str, Mapping)):
+        raise ConfigError(f"detector: expected a name or a mapping with name, got {component!r}")
     given = resolve(DETECTORS, component, preset)
     name = given.pop("name")
     parts, defaults = PARTS[name], parameter_defaults(DETECTORS[name])

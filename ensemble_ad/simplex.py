@@ -1,7 +1,7 @@
 """Simplex noise on feature grids (Perlin 2001; used for anomalies by AnoDDPM, Wyatt et al. 2022).
 
-The noise is smooth over the cells of a picture and independent between channels, unlike Gaussian noise, which is rough over
-the cells. It is evaluated on a slice of the three-dimensional lattice, all cells and channels at once.
+The noise is smooth over the cells of a picture and independent between channels, unlike Gaussian noise, which is rough
+over the cells. It is evaluated on a slice of the three-dimensional lattice, all cells and channels at once.
 """
 
 import torch

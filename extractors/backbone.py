@@ -58,14 +58,13 @@ class Backbone:
         taken out in the same pass. Raises ValueError when the network cannot take pictures of this size (a transformer
         needs whole patches).
         """
-        images = check_images(images).float()
+        images = check_images(images).detach().float()
         _describe(self.name, self.layers)
         keys = [[recall.key(picture, layer.identity) for layer in self._single()] for picture in recall.digests(images)]
-        maps = [[recall.lookup(key) for key in row] for row in keys]
-        fresh = [index for index, row in enumerate(maps) if any(layer is None for layer in row)]
-        if fresh:
-            for index, row in zip(fresh, self._computed(images[fresh])):
-                maps[index] = row
+        found = [_remembered(row) for row in keys]
+        fresh = [index for index, row in enumerate(found) if row is None]
+        computed = iter(self._computed(images[fresh]) if fresh else [])
+        maps = [next(computed) if row is None else row for row in found]
         return [torch.stack([row[layer].to(device()) for row in maps]) for layer in range(len(self.layers))]
 
     def _single(self) -> list["Backbone"]:
@@ -87,6 +86,13 @@ class Backbone:
         except AssertionError as error:  # timm's way to refuse a picture size
             height, width = images.shape[2:]
             raise ValueError(f"{self.name} cannot take pictures of {height} x {width} pixels: {error}") from error
+
+
+def _remembered(keys: Sequence[str]) -> list[Tensor] | None:
+    """The maps of all keys, or None where one is missing."""
+    maps = [recall.lookup(key) for key in keys]
+    known = [layer for layer in maps if layer is not None]
+    return known if len(known) == len(keys) else None
 
 
 def backbone_of(parameters: Mapping[str, Any]) -> Backbone | None:

@@ -1,10 +1,10 @@
 """Greedy k-centre coreset, exact and fast.
 
-Plain greedy (Sener & Savarese 2018; PatchCore, Roth et al. 2022) takes the farthest point again and again and updates the
-distance of every point after every pick. Here a point's distance is brought up to date only when the point could be the
-next pick: distances only shrink, so an old one is an upper bound. The candidates with the largest bounds are refreshed
-together by one matrix product, and picks are taken among them for as long as the best of them beats every bound outside.
-The picks are plain greedy's (up to ties and rounding), at a small fraction of its cost.
+Plain greedy (Sener & Savarese 2018; PatchCore, Roth et al. 2022) takes the farthest point again and again and updates
+the distance of every point after every pick. Here a point's distance is brought up to date only when the point could be
+the next pick: distances only shrink, so an old one is an upper bound. The candidates with the largest bounds are
+refreshed together by one matrix product, and picks are taken among them for as long as the best of them beats every
+bound outside. The picks are plain greedy's (up to ties and rounding), at a small fraction of its cost.
 """
 
 import math
@@ -29,9 +29,9 @@ def greedy_coreset(
 ) -> Tensor:
     """Return the indices `[count]` of the k-centre coreset of `points` `[n, C]`, in the order of picking.
 
-    The first centre is drawn by `seed`. `projection` measures distances after a random linear map to so many dimensions, as
-    the published code does with 128 (faster for wide features, and a little worse: the covering radius grows).
-    `report(done, count)` hears about progress. Raises ValueError unless 1 <= count <= n.
+    The first centre is drawn by `seed`. `projection` measures distances after a random linear map to so many
+    dimensions, as the published code does with 128 (faster for wide features, and a little worse: the covering radius
+    grows). `report(done, count)` hears about progress. Raises ValueError unless 1 <= count <= n.
 
     >>> greedy_coreset(torch.tensor([[0.0], [1.0], [10.0]]), 3).sort().values.tolist()
     [0, 1, 2]

@@ -8,10 +8,10 @@ CHUNK_BYTES = 64 * 2**20
 
 
 def nearest(queries: Tensor, bank: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
-    """Return squared Euclidean distances and indices of the `count` nearest rows of `bank` `[b, C]` to `queries` `[q, C]`.
+    """Return the `count` nearest rows of `bank` `[b, C]` to each of `queries` `[q, C]`: squared distances, and indices.
 
-    Both are `[q, count]`, nearest first. The bank may be float16; arithmetic is float32. Raises ValueError unless
-    1 <= count <= b.
+    Both are `[q, count]`, nearest first; distances are Euclidean. The bank may be float16; arithmetic is float32.
+    Raises ValueError unless 1 <= count <= b.
 
     >>> nearest(torch.tensor([[0.0], [4.0]]), torch.tensor([[1.0], [5.0]]))[1].tolist()
     [[0], [1]]

@@ -1,8 +1,8 @@
 """A two-layer perceptron that tells normal features from the same features with Gaussian noise on them.
 
-This is SimpleNet's decision layer (Liu et al., CVPR 2023, section 3.3) without the network around it: a linear adaptor (or
-none), noise, `Linear -> BatchNorm -> LeakyReLU -> Linear`, and a hinge loss with a margin. SimpleNet trains it on its patch
-features, the ensemble's discriminator on fused ones.
+This is SimpleNet's decision layer (Liu et al., CVPR 2023, section 3.3) without the network around it: a linear adaptor
+(or none), noise, `Linear -> BatchNorm -> LeakyReLU -> Linear`, and a hinge loss with a margin. SimpleNet trains it on
+its patch features, the ensemble's discriminator on fused ones.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from extractors.runtime import device
-from extractors.training import train
+from extractors.training import Trainable, train
 
 LEAK = 0.2
 """Negative slope of the released SimpleNet."""
@@ -75,7 +75,7 @@ def contrast(name: str, net: Contrast, rows: Tensor, noise: Noise, recipe: Recip
     optimiser = torch.optim.Adam(
         [*net.hidden.parameters(), *net.head.parameters()], recipe.learning_rate, weight_decay=recipe.weight_decay
     )
-    parts = {"net": net, "optimiser": optimiser}
+    parts: dict[str, Trainable] = {"net": net, "optimiser": optimiser}
     optimisers = [optimiser]
     if isinstance(net.adaptor, nn.Linear):
         adaptor = torch.optim.AdamW(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import length_hint
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor
@@ -25,10 +25,10 @@ class MemoryBankError(ValueError):
 class PatchCore(Scoring):
     """Remember a coreset of normal patch features; a patch far from all of them is anomalous.
 
-    Defaults are the released code's for WideResNet-50 (10 % coreset, one neighbour). Differences to it: the coreset is exact
-    greedy from one random start, measured on the features themselves (the released code measures in a random 128-d
-    projection, `projection=128`, from the mean distance to ten starts); scores are Euclidean as in Eq. 6 of the paper, not
-    squared; and nothing is scaled by test pictures.
+    Defaults are the released code's for WideResNet-50 (10 % coreset, one neighbour). Differences to it: the coreset is
+    exact greedy from one random start, measured on the features themselves (the released code measures in a random
+    128-d projection, `projection=128`, from the mean distance to ten starts); scores are Euclidean as in Eq. 6 of the
+    paper, not squared; and nothing is scaled by test pictures.
     """
 
     backbone: str = "wide_resnet50_2"
@@ -47,14 +47,14 @@ class PatchCore(Scoring):
     """Dimensions of the random projection in which the coreset is chosen; None chooses on the features themselves."""
     neighbours: int = 1
     """Remembered patches whose mean distance is a patch's score."""
-    reweight: bool = False
-    """Weigh the image score by the paper's Eq. 7 (with `neighbours` as its b); absent from the released code."""
+    reweight: int = 0
+    """Weigh the image score by the paper's Eq. 7 with so many neighbours; 0 as in the released code, which lacks it."""
     bank_dtype: Literal["float32", "float16"] = "float32"
     """Number format of the memory bank."""
     sigma: float = PUBLISHED_SIGMA
     """Gaussian smoothing of the map, in pixels."""
     cut: Literal["embedding", "residual", "distance"] = "embedding"
-    """What `features` gives: the patch features, their signed difference to the nearest remembered patch, or the distance.
+    """What `features` gives: the patch features, their signed difference to the nearest one remembered, or its length.
 
     Fitting never touches the embedding, so only the other two carry what was learned from the class.
     """
@@ -83,8 +83,8 @@ class PatchCore(Scoring):
     def fit(self, images: Iterable[Tensor]) -> Self:
         """Remember a coreset of the patches of normal images.
 
-        Raises MemoryBankError before anything large is allocated when the patches exceed `memory_limit_mb`, and ValueError
-        when there is no image.
+        Raises MemoryBankError before anything large is allocated when the patches exceed `memory_limit_mb`, and
+        ValueError when there is no image.
         """
         self._check()
         patches = self._collect(images)
@@ -115,7 +115,7 @@ class PatchCore(Scoring):
         scores = cells.flatten(1).amax(1)
         if self.reweight:
             scores = self._reweighted(cells, patches, index[:, 0])
-        return to_picture(cells, tuple(images.shape[2:]), self.sigma), scores
+        return to_picture(cells, images.shape[2:], self.sigma), scores
 
     def state(self) -> dict[str, Tensor]:
         """The memory bank."""
@@ -137,11 +137,15 @@ class PatchCore(Scoring):
     @property
     def _bank(self) -> Tensor:
         check_fitted(self, self.bank_)
-        return self.bank_
+        return cast(Tensor, self.bank_)
 
     def _check(self) -> None:
         if not 0 < self.coreset_ratio <= 1:
             raise ValueError(f"expected coreset_ratio in (0, 1], got {self.coreset_ratio}")
+        if self.reweight < 0 or self.reweight == 1:
+            raise ValueError(
+                f"expected reweight 0 or at least 2 neighbours (one is the patch itself), got {self.reweight}"
+            )
         if self.neighbours < 1:
             raise ValueError(f"expected neighbours >= 1, got {self.neighbours}")
 
@@ -192,7 +196,7 @@ class PatchCore(Scoring):
         count, per_image = len(cells), cells[0].numel()
         worst = cells.flatten(1).argmax(1) + torch.arange(count) * per_image
         test, remembered = patches[worst], index[worst]
-        around = nearest(self._bank[remembered].float(), self._bank, min(self.neighbours + 1, len(self._bank)))[1]
+        around = nearest(self._bank[remembered].float(), self._bank, min(self.reweight, len(self._bank)))[1]
         distances = (test[:, None] - self._bank[around].float()).norm(dim=2)
         own = (test - self._bank[remembered].float()).norm(dim=1)
         return (1 - torch.exp(own - distances.logsumexp(1))) * own

@@ -3,9 +3,9 @@
 Two published forms of "average each 3 x 3 neighbourhood, bring the layers to one grid, concatenate":
 
 - `official`: the released PatchCore and SimpleNet code. Each neighbourhood is flattened to C * 9 numbers (zero padding
-  outside the map) and pooled adaptively to `dimension` numbers per layer, coarser layers are resized as neighbourhoods, and
-  the stacked layers are pooled again to `dimension`. Adaptive pooling mixes adjacent channels.
-- `concatenation`: average pooling 3 x 3, bilinear resize, concatenation of all channels (anomalib's reading of the paper).
+  outside the map) and pooled adaptively to `dimension` numbers per layer, coarser layers are resized as neighbourhoods,
+  and the stacked layers are pooled again to `dimension`. Adaptive pooling mixes adjacent channels.
+- `concatenation`: average pooling 3 x 3, bilinear resize, concatenation of all channels (anomalib's reading).
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def embed(maps: Sequence[Tensor], embedding: Embedding, dimension: int, neighbou
 
 
 def _official(maps: Sequence[Tensor], dimension: int, neighbourhood: int) -> Tensor:
-    count, _, height, width = maps[0].shape
+    height, width = maps[0].shape[2:]
     layers = []
     for layer in maps:
         patches = F.unfold(layer, neighbourhood, padding=neighbourhood // 2)  # [N, C * 9, h_i * w_i]

@@ -63,7 +63,7 @@ class Method(Extractor, Protocol):
 class Scoring:
     """Gives a class that has `detect` its two halves by name."""
 
-    def detect(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def detect(self, images: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002, it is replaced
         """See `Method.detect`; the class that mixes this in replaces it."""
         raise TypeError(f"{type(self).__name__} mixes in Scoring and must define detect(images)")
 

@@ -63,5 +63,5 @@ def gather_rows(batches: Iterable[Tensor], embed: Callable[[Tensor], Tensor] = l
 
 def _scratch(shape: tuple[int, int]) -> Tensor:
     """A float32 tensor in a file that has no name, so nothing is left behind even by a kill."""
-    file = tempfile.TemporaryFile()
+    file = tempfile.TemporaryFile()  # noqa: SIM115, open for as long as the tensor lives
     return torch.from_numpy(np.memmap(file, np.float32, "w+", shape=shape))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor
@@ -20,9 +20,9 @@ from extractors.smoothing import PUBLISHED_SIGMA, to_picture
 class SimpleNet(Scoring):
     """Tell adapted normal patch features from the same features with Gaussian noise on them.
 
-    Defaults are the released code's run script: 40 x 4 passes, 8 pictures a step, constant rates. Differences to it: the last
-    epoch is kept (it keeps the best one on the test pictures), nothing is scaled by test pictures, and a step draws its rows
-    from all pictures instead of from eight.
+    Defaults are the released code's run script: 40 x 4 passes, 8 pictures a step, constant rates. Differences to it:
+    the last epoch is kept (it keeps the best one on the test pictures), nothing is scaled by test pictures, and a step
+    draws its rows from all pictures instead of from eight.
     """
 
     backbone: str = "wide_resnet50_2"
@@ -102,12 +102,11 @@ class SimpleNet(Scoring):
     def detect(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Minus the normality per patch; the image score is the largest one before smoothing."""
         cells = self._through(images, lambda net, rows: -net.normality(rows)[:, None])[:, 0]
-        return to_picture(cells, tuple(images.shape[2:]), self.sigma), cells.flatten(1).amax(1)
+        return to_picture(cells, images.shape[2:], self.sigma), cells.flatten(1).amax(1)
 
     def state(self) -> dict[str, Tensor]:
         """Weights of the adaptor and the discriminator."""
-        check_fitted(self, self.net_)
-        return dict(self.net_.state_dict())
+        return dict(self._net.state_dict())
 
     def restore(self, state: Mapping[str, Tensor]) -> Self:
         """Take back the weights."""
@@ -115,6 +114,11 @@ class SimpleNet(Scoring):
         net.load_state_dict(dict(state))
         self.net_ = net.to(device()).requires_grad_(requires_grad=False)
         return self
+
+    @property
+    def _net(self) -> Contrast:
+        check_fitted(self, self.net_)
+        return cast(Contrast, self.net_)
 
     @property
     def _backbone(self) -> Backbone:
@@ -133,8 +137,7 @@ class SimpleNet(Scoring):
 
     def _through(self, images: Tensor, last: Callable[[Contrast, Tensor], Tensor]) -> Tensor:
         """Run `last` on the adapted rows and lay its rows `[n, C]` out on the grid."""
-        check_fitted(self, self.net_)
-        embedded = self._embed(images)
+        net, embedded = self._net, self._embed(images)
         with torch.inference_mode():
-            rows = last(self.net_, self.net_.adaptor(as_rows(embedded).to(device())))
+            rows = last(net, net.adaptor(as_rows(embedded).to(device())))
         return as_grid(rows.cpu(), embedded).clone()

@@ -1,9 +1,10 @@
 """From scores per cell to a smooth map of the picture's size.
 
-Bilinear upsampling and Gaussian smoothing are both linear and act along each axis by itself: together they are one small
-matrix per axis, so a 32 x 32 grid becomes a smoothed 256 x 256 map in two matrix products.
+Bilinear upsampling and Gaussian smoothing are both linear and act along each axis by itself: together they are one
+small matrix per axis, so a 32 x 32 grid becomes a smoothed 256 x 256 map in two matrix products.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -15,10 +16,10 @@ PUBLISHED_SIGMA = 4.0
 """Standard deviation in pixels used by PatchCore, SimpleNet and RD4AD."""
 
 
-def to_picture(cells: Tensor, size: tuple[int, int], sigma: float = PUBLISHED_SIGMA) -> Tensor:
+def to_picture(cells: Tensor, size: Sequence[int], sigma: float = PUBLISHED_SIGMA) -> Tensor:
     """`[N, h, w]` -> `[N, H, W]`: bilinear (align_corners=False), then Gaussian with `sigma` pixels (0: none).
 
-    Equals torch's interpolate followed by scipy.ndimage.gaussian_filter (reflecting border, cut at 4 sigma) to rounding.
+    Equals torch's interpolate and then scipy.ndimage.gaussian_filter (reflecting border, cut at 4 sigma) to rounding.
 
     >>> to_picture(torch.ones(2, 4, 6), (16, 24)).shape
     torch.Size([2, 16, 24])

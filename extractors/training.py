@@ -4,6 +4,7 @@ A method hands over what it trains and a function that runs one epoch; where che
 is set around it (`journal`), so that no method holds a path or a logger.
 """
 
+import io
 import logging
 import math
 import pickle  # only for the name of the error that torch.load raises
@@ -87,9 +88,11 @@ def _save(path: Path, done: int, generator: torch.Generator, parts: Mapping[str,
     record = {"done": done, "generator": generator.get_state()}
     record |= {f"part:{key}": part.state_dict() for key, part in parts.items()}
     partial = path.with_suffix(".partial")
+    content = io.BytesIO()
+    torch.save(record, content)  # not to the file itself: a full disk would be a RuntimeError without a reason
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.save(record, partial)
+        partial.write_bytes(content.getvalue())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

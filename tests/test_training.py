@@ -99,11 +99,11 @@ def test_failed_write_leaves_nothing_and_keeps_the_last_checkpoint(
 ) -> None:
     Line().train(1)
 
-    def full(_record: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def full(path: Path, _content: bytes) -> None:
+        path.write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         Line().train(2)
     assert [path.name for path in folder.iterdir()] == ["line.checkpoint"]
