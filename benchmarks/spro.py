@@ -3,7 +3,7 @@
 Question: what do exact thresholds cost, against the definition evaluated threshold by threshold?
 Command:  python benchmarks/spro.py [--large]
 Cost:     15 s on one core; --large another two minutes and 2.5 GB of disk in a temporary folder
-Expected: about a thousand times faster than the loop, with equal areas; 190 maps of 384 x 384 in 1 to 2 s of CPU;
+Expected: several hundred times faster than the loop, with equal areas; 190 maps of 384 x 384 in 1 to 2 s of CPU;
           300 TIFF maps of 1600 x 1280 in 70 s of CPU and 1.2 GiB, exact
 """
 

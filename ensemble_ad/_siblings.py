@@ -1,5 +1,6 @@
 """The guard against a foreign package that bears a sibling's name."""
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,3 +19,8 @@ def check_siblings(names: tuple[str, ...] = SIBLINGS) -> None:
                 f"another distribution or a folder of that name comes first on sys.path. Install ensemble-ad into an "
                 f"environment of its own (`make demo` does), or run from another folder"
             )
+
+
+def is_command() -> bool:
+    """Whether the console script is starting: it checks for itself, to answer in a sentence instead of a traceback."""
+    return Path("".join(sys.argv[:1])).stem == "ensemble-ad"

@@ -3,13 +3,13 @@
 import logging
 import os
 import sys
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads must not spin beside ONNX Runtime's
 
 import typer
 from rich.console import Console
 
+from ensemble_ad._siblings import check_siblings
 from ensemble_ad.cli_data import data
 from ensemble_ad.cli_run import evaluate, predict, run
 from ensemble_ad.cli_show import doctor, list_components
@@ -25,6 +25,20 @@ app = typer.Typer(
     "`ensemble-ad run --data out/data/flat_connector` - fit, evaluate, report\n\n"
     "`ensemble-ad data check DIR` - is my own class folder right?",
 )
+
+
+@app.callback()
+def refuse_foreign_siblings(context: typer.Context) -> None:
+    """Say in a sentence that another package bears a sibling's name; `doctor` lists that among its checks."""
+    from ensemble_ad.errors import ConfigError
+
+    try:
+        check_siblings()
+    except ImportError as error:
+        if context.invoked_subcommand != "doctor":
+            raise ConfigError(str(error)) from error
+
+
 app.add_typer(data, name="data")
 app.command("run")(run)
 app.command("predict")(predict)
@@ -35,6 +49,15 @@ app.command("doctor")(doctor)
 EXPECTED = 2
 """Exit status for bad input: one sentence, no traceback."""
 INTERRUPTED = 130
+MENDABLE = {
+    "data_loco.errors.DataError",
+    "ensemble_ad.errors.ConfigError",
+    "ensemble_ad.errors.StoreError",
+    "extractors.patchcore.MemoryBankError",
+    "extractors.training.TrainingError",
+    "extractors.weights.WeightsError",
+}
+"""Errors whose text says what is wrong and what to do; any other is a fault of the program and keeps its traceback."""
 
 
 def main() -> None:
@@ -43,13 +66,14 @@ def main() -> None:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         app()
-    except KeyboardInterrupt:
-        _say("interrupted: finished stages and checkpoints are kept; the same command goes on from there")
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer's answer to Ctrl-C
+            _say("interrupted: finished stages and checkpoints are kept; the same command goes on from there")
+        raise
     except MemoryError:
         _say("out of memory: try a smaller size, fewer extractors or a smaller batch")
         sys.exit(EXPECTED)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError) as error:
         if not is_expected(error):
             raise
         _say(str(error))
@@ -57,15 +81,9 @@ def main() -> None:
 
 
 def is_expected(error: Exception) -> bool:
-    """Whether an error's text was written for the user."""
-    from ensemble_ad.errors import ConfigError, StoreError
-
-    named = {"DataError", "SubmissionError", "WeightsError", "MemoryBankError", "TrainingError"}
-    return isinstance(error, (ConfigError, StoreError, FileExistsError)) or type(error).__name__ in named
+    """Whether an error's text was written for the user; asked by name, so that nothing heavy is imported for it."""
+    return any(f"{kind.__module__}.{kind.__name__}" in MENDABLE for kind in type(error).__mro__)
 
 
 def _say(text: str) -> None:
     Console(stderr=True).print(f"error: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
-
-
-__all__ = ["Path", "app", "main"]

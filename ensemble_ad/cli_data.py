@@ -1,11 +1,15 @@
 """`ensemble-ad data ...`: look at class folders, and render some."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from data_loco.findings import DefectCount
 
 data = typer.Typer(no_args_is_help=True, help="Check class folders, render metal-part classes.")
 
@@ -47,7 +51,7 @@ def check(
     console.print(f"no errors, {len(report.warnings)} warnings")
 
 
-def _defect_table(defects: "tuple") -> Table:  # type: ignore[type-arg]
+def _defect_table(defects: "Sequence[DefectCount]") -> Table:
     table = Table(title="defect kinds", title_justify="left")
     for heading in ("type", "defect kind", "mask value", "pictures", "regions", "saturation area [pixels]"):
         table.add_column(heading, justify="left" if heading in ("type", "defect kind") else "right")
@@ -96,5 +100,5 @@ def render(
             )
     except (ValueError, FileExistsError) as error:
         raise ConfigError(str(error)) from error
-    console.print(f"rendered {folder}", highlight=False, soft_wrap=True)
-    console.print(f"next: ensemble-ad run --data {folder}", highlight=False, soft_wrap=True)
+    console.print(f"rendered {folder}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"next: ensemble-ad run --data {folder}", markup=False, highlight=False, soft_wrap=True)

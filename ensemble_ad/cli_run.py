@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,17 @@ Cache = Annotated[
     typer.Option(envvar="ENSEMBLE_AD_CACHE", help="Finished stages, shared by all runs: fitted extractors, features."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps; changes the speed, not the experiment.")]
-Engine = Annotated[str, typer.Option(help="What runs frozen networks: auto, onnx or torch.")]
+
+
+class EngineName(StrEnum):
+    """What runs frozen networks."""
+
+    auto = "auto"
+    onnx = "onnx"
+    torch = "torch"
+
+
+Engine = Annotated[EngineName, typer.Option(help="What runs frozen networks.")]
 
 
 def run(
@@ -45,7 +56,7 @@ def run(
     ] = False,
     cache: Cache = Path("out/cache"),
     device: Device = "cpu",
-    engine: Engine = "auto",
+    engine: Engine = EngineName.auto,
 ) -> None:
     """Fit an ensemble on a class's normal pictures, evaluate it, write a folder with report.html.
 
@@ -62,7 +73,8 @@ def run(
     from ensemble_ad.errors import ConfigError
     from ensemble_ad.stages import Stages
     from ensemble_ad.store import Store
-    from extractors.runtime import Runtime, using
+    from ensemble_ad.whole import write_text
+    from extractors.runtime import using
 
     console, start = Console(), time.perf_counter()
     if data is None:
@@ -72,7 +84,7 @@ def run(
     resolved = _experiment(experiment, preset, seed, extractors, combiner, settings or [])
     folder = open_class(data)
     store = Store(cache)
-    with shown_progress(console) as progress, using(Runtime(device, engine, cache / "backbone")):
+    with shown_progress(console) as progress, using(_runtime(device, engine, cache / "backbone")):
         stages = Stages(folder, resolved.size, store, progress)
         if dry_run:
             _print_plan(console, stages, resolved)
@@ -83,19 +95,16 @@ def run(
         if export_maps is not None:
             running.export_maps(stages, stages.prediction(resolved.detector, "test"), export_maps)
     if json_file is not None:
-        _write_json(json_file, done.result)
+        write_text(json_file, json.dumps(done.result, indent=2))
     console.print(result_table(done.result, f"{folder.name}, preset {resolved.preset}, seed {resolved.seed}"))
     how = "everything was there already" if done.reused else f"{done.result['ms_per_picture']} ms per picture"
     console.print(f"{time.perf_counter() - start:.0f} s, {how}", highlight=False)
     for note in folder.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"report: {(target / 'report.html').resolve()}", highlight=False, soft_wrap=True)
+    console.print(f"report: {(target / 'report.html').resolve()}", markup=False, highlight=False, soft_wrap=True)
     console.print("your own pictures: ensemble-ad data check DIR && ensemble-ad run --data DIR", highlight=False)
-    console.print(
-        f"single pictures: ensemble-ad predict {target} PICTURE... --out out/predictions",
-        highlight=False,
-        soft_wrap=True,
-    )
+    predict_command = f"ensemble-ad predict {shlex.quote(str(target))} PICTURE... --out out/predictions"
+    console.print(f"single pictures: {predict_command}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _experiment(
@@ -120,18 +129,34 @@ def _experiment(
     return load_experiment(with_settings(content, settings), str(path or "experiment"))
 
 
-def _detector(before: dict[str, Any], extractors: str | None, combiner: str | None) -> dict[str, Any]:
-    names = extractors.split(",") if extractors is not None else before.get("extractors", [before.get("method")])
-    block = combiner if combiner is not None else before.get("combiner", "global")
+def _detector(before: Any, extractors: str | None, combiner: str | None) -> Any:
+    """The detector `before` with other members or another block; an ensemble keeps the rest of its settings."""
+    from ensemble_ad.experiment import DEFAULTS
+
+    given = {"name": before} if isinstance(before, str) else before
+    if not isinstance(given, dict):
+        return before  # whoever resolves it says what is wrong
+    members = [given["method"]] if "method" in given else given.get("extractors", DEFAULTS["detector"]["extractors"])
+    names = members if extractors is None else [name.strip() for name in extractors.split(",")]
+    block = given.get("combiner", "global") if combiner is None else combiner
     if block == "none" and len(names) == 1:
         return {"name": "standalone", "method": names[0]}
-    kept = {key: value for key, value in before.items() if key in ("discriminator", "sigma", "image_score")}
-    return {
-        "name": "feature_ensemble",
-        "extractors": [name.strip() if isinstance(name, str) else name for name in names],
-        "combiner": block,
-        **kept,
-    }
+    kept = {key: given[key] for key in ("discriminator", "sigma", "image_score") if key in given}
+    return {"name": "feature_ensemble", "extractors": names, "combiner": block, **kept}
+
+
+def _runtime(device: str, engine: EngineName, cache: Path | None = None) -> Any:
+    import torch
+
+    from ensemble_ad.errors import ConfigError
+    from extractors.runtime import Runtime
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch has no common class for these
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device {device}: not on this machine ({reason}); --device cpu works always") from error
+    return Runtime(device, engine.value, cache)
 
 
 def _print_plan(console: Console, stages: Any, experiment: Any) -> None:
@@ -148,7 +173,7 @@ def predict(
     pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
     out: Out = Path("out/predictions"),
     device: Device = "cpu",
-    engine: Engine = "auto",
+    engine: Engine = EngineName.auto,
 ) -> None:
     """Score pictures with a fitted run: score, verdict, heat map and overlay for each.
 
@@ -158,18 +183,19 @@ def predict(
     """
     from ensemble_ad.console import shown_progress
     from ensemble_ad.predicting import find_pictures, predict_pictures
-    from extractors.runtime import Runtime, using
+    from extractors.runtime import using
 
     console = Console()
     paths = find_pictures(pictures)
-    with shown_progress(console) as progress, using(Runtime(device, engine)):
+    with shown_progress(console) as progress, using(_runtime(device, engine)):
         table = predict_pictures(run_folder, paths, out, progress)
     for row in table.head(20).itertuples():
         verdict = "anomalous" if row.anomalous else "normal"
         console.print(f"{row.score:10.4f}  {verdict:9}  {row.picture}", highlight=False, markup=False, soft_wrap=True)
     if len(table) > 20:
         console.print(f"... and {len(table) - 20} more")
-    console.print(f"{int(table.anomalous.sum())} of {len(table)} anomalous; see {out / 'scores.csv'}", highlight=False)
+    summary = f"{int(table.anomalous.sum())} of {len(table)} anomalous; see {out / 'scores.csv'}"
+    console.print(summary, markup=False, highlight=False, soft_wrap=True)
 
 
 def evaluate(
@@ -186,6 +212,7 @@ def evaluate(
     from data_loco import open_class
     from ensemble_ad.console import result_table, shown_progress
     from ensemble_ad.submission import SubmissionError, evaluate_submission
+    from ensemble_ad.whole import write_text
 
     console = Console()
     folder = open_class(data)
@@ -197,19 +224,9 @@ def evaluate(
         raise typer.Exit(1) from error
     result = evaluation.to_json()
     if json_file is not None:
-        _write_json(json_file, result)
+        write_text(json_file, json.dumps(result, indent=2))
     console.print(result_table(result, f"{folder.name}, maps of {maps}"))
     if evaluation.error_bound > 0:
         console.print(
             f"streamed: no area is further than {evaluation.error_bound:.1e} from its exact value", highlight=False
         )
-
-
-def _write_json(path: Path, content: Any) -> None:
-    from ensemble_ad.store import as_store_error
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=2))
-    except OSError as error:
-        raise as_store_error(path, error) from error

@@ -27,7 +27,9 @@ class Check(NamedTuple):
 
 def diagnose() -> list[Check]:
     """Return every check, in the order in which faults should be mended."""
-    return [_python(), *_packages(), _pair(), _siblings(), *_weights(), _engine(), _cores(), _memory(), *_writable()]
+    siblings = _siblings()
+    weights = _weights() if siblings.good else ()
+    return [_python(), *_packages(), _pair(), siblings, *weights, _engine(), _cores(), _memory(), *_writable()]
 
 
 def _python() -> Check:
@@ -48,7 +50,7 @@ def _pair() -> Check:
         from torchvision.ops import nms
 
         nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, OSError, RuntimeError) as error:
         return Check("torch and torchvision", str(error).splitlines()[0], good=False, mend=mend)
     return Check("torch and torchvision", "match", good=True, mend=mend)
 

@@ -139,7 +139,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
-    return value
+    return str(value) if isinstance(value, Path) else value
 
 
 def check_keys(content: Mapping[str, Any], known: Sequence[str], where: str) -> None:

@@ -32,7 +32,7 @@ class Outcome:
 def outcome(stages: Stages, description: Mapping[str, Any], prediction: Prediction) -> Outcome:
     """Evaluate the prediction of the test split, once: at the original picture size, as saturation areas demand."""
     depends_on = {
-        "detector": dict(description),
+        "detector": stages.identity(description),
         "size": stages.size,
         "class": stages.folder.fingerprint(),
     }
@@ -40,7 +40,7 @@ def outcome(stages: Stages, description: Mapping[str, Any], prediction: Predicti
     def evaluate(folder: Path) -> None:
         evaluation = evaluate_prediction(stages, prediction)
         (folder / "result.json").write_text(json.dumps(evaluation.to_json(), indent=2))
-        curves = {}
+        curves: dict[str, Any] = {}
         for kind, level in evaluation.levels.items():
             curves[f"{kind}|fpr"], curves[f"{kind}|spro"] = level.curve.fpr, level.curve.spro
         np.savez_compressed(folder / "curves.npz", **curves)

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple, Protocol
 
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ensemble_ad.detectors import Detector, FeatureEnsemble, Standalone
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.experiment import Experiment, load_experiment, read_yaml
 from ensemble_ad.schema import build_detector
+from ensemble_ad.tensor_file import write_tensors
 
 
 class Learned(Protocol):
@@ -59,16 +60,23 @@ def load_detector(folder: Path) -> Saved:
         path = folder / f"{name}.safetensors"
         try:
             part.restore(load_file(path))
-        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be restored ({str(error)[:200]}); run the experiment again") from error
-    verdict = read_yaml(folder / "verdict.yaml")
-    low, high = verdict["scale"]
-    return Saved(experiment, detector, float(verdict["threshold"]), (float(low), float(high)))
+    return Saved(experiment, detector, *_verdict(folder / "verdict.yaml"))
+
+
+def _verdict(path: Path) -> tuple[float, tuple[float, float]]:
+    verdict = read_yaml(path)
+    try:
+        low, high = verdict["scale"]
+        return float(verdict["threshold"]), (float(low), float(high))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: expected threshold and scale, got {verdict}; run the experiment again") from error
 
 
 def save_state(part: Learned, path: Path) -> None:
     """Write what a component learned."""
-    save_file({key: tensor.cpu().contiguous() for key, tensor in part.state().items()}, path)
+    write_tensors(path, part.state())
 
 
 def parts_of(detector: Detector) -> dict[str, Learned]:

@@ -1,6 +1,6 @@
 """Scores, verdicts and pictures for new photographs, one batch in memory at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,12 +11,11 @@ from data_loco import DataError
 from data_loco.loading import Pictures, read_picture, to_size
 from data_loco.picture_files import is_picture, pictures_in
 from data_loco.sample import Sample
-from ensemble_ad.errors import ConfigError
 from ensemble_ad.outcome import at_size
 from ensemble_ad.persistence import load_detector
 from ensemble_ad.progress import Progress
 from ensemble_ad.report import heat_map, overlay
-from ensemble_ad.store import as_store_error
+from ensemble_ad.whole import adding_to
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
@@ -40,28 +39,20 @@ def predict_pictures(run: Path, paths: Sequence[Path], out: Path, progress: Prog
     model = run / "model" if (run / "model").is_dir() else run
     saved = load_detector(model)
     samples = [Sample(path, "test", "unknown", path.stem) for path in paths]
-    rows = []
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for number, images in enumerate(_batches(samples, saved.experiment.size)):
+    rows: list[dict[str, str | float | bool]] = []
+    with adding_to(out) as folder:
+        for number, images in enumerate(Pictures(samples, saved.experiment.size), 1):
             prediction = saved.detector.predict(images)
             for score, scores, sample in zip(prediction.scores, prediction.maps, samples[len(rows) :]):
-                _draw(sample.path, at_size(scores, sample.shape()), saved.scale, out / f"{len(rows):05d}_{sample.id}")
+                stem = folder / f"{len(rows):05d}_{sample.id}"
+                _draw(sample.path, at_size(scores, sample.shape()), saved.scale, stem)
                 rows.append(
                     {"picture": str(sample.path), "score": float(score), "anomalous": bool(score > saved.threshold)}
                 )
-                progress.update("predict", len(rows), len(samples), f"batch {number + 1}")
+                progress.update("predict", len(rows), len(samples), f"batch {number}")
         table = pd.DataFrame(rows)
-        table.to_csv(out / "scores.csv", index=False)
-    except OSError as error:
-        raise as_store_error(out, error) from error
+        table.to_csv(folder / "scores.csv", index=False)
     return table
-
-
-def _batches(samples: Sequence[Sample], size: tuple[int, int]) -> Iterator:
-    if not samples:
-        raise ConfigError("expected at least one picture")
-    return iter(Pictures(samples, size))
 
 
 def _draw(path: Path, scores: np.ndarray, scale: tuple[float, float], stem: Path) -> None:

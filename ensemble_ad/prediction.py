@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
+
+from ensemble_ad.tensor_file import write_tensors
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,7 @@ class Prediction:
 
     def save(self, folder: Path) -> None:
         """Write `prediction.safetensors` into `folder`."""
-        content = {"scores": self.scores.contiguous(), "maps": self.maps.contiguous()}
-        save_file(content, folder / "prediction.safetensors")
+        write_tensors(folder / "prediction.safetensors", {"scores": self.scores, "maps": self.maps})
 
     @classmethod
     def load(cls, folder: Path) -> "Prediction":

@@ -1,8 +1,8 @@
 """One experiment on one class: fit, predict, evaluate, and a folder that says everything about it."""
 
+import errno
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,6 @@ import pandas as pd
 import tifffile
 import torch
 import yaml
-from filelock import FileLock
 
 from data_loco import ClassFolder, DataError, check_class
 from data_loco.loading import Pictures
@@ -30,6 +29,7 @@ from ensemble_ad.run_report import report_of
 from ensemble_ad.stages import Stages
 from ensemble_ad.store import as_store_error, key_of
 from ensemble_ad.verdict import threshold_of
+from ensemble_ad.whole import adding_to, replacing
 from extractors import recall
 from extractors.runtime import runtime, using
 
@@ -69,30 +69,24 @@ def default_out(experiment: Experiment, folder: ClassFolder, base: Path) -> Path
     names = "+".join(member["name"] for member in members)
     block = f"-{detector['combiner']['name']}" if "combiner" in detector else ""
     digest = key_of({"experiment": experiment.to_yaml()})[:8]
-    return base / folder.name / f"{names}{block}-{experiment.preset}-seed{experiment.seed}-{digest}"
+    return base / folder.name / f"{names}{block}-{Path(experiment.preset).stem}-seed{experiment.seed}-{digest}"
 
 
 def run(stages: Stages, experiment: Experiment, out: Path, command: str, notes: tuple[str, ...] = ()) -> Run:
     """Do what is not done yet, and write the run folder `out`, whole or not at all."""
     refuse_foreign(out)
+    refuse_unwritable(out)
     description = experiment.detector
     validation = stages.prediction(description, "validation")
     prediction = stages.prediction(description, "test")
     threshold = threshold_of(validation.scores, experiment.quantile)
     reached = outcome(stages, description, prediction)
     result = reached.result | cost_of(stages, experiment) | {"threshold": threshold, "notes": list(notes)}
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _write(partial, stages, experiment, prediction, result, normal_scale(validation.maps.numpy()))
-        report = report_of(stages, experiment, validation, prediction, replace(reached, result=result), command)
-        report(partial / "report.html")
-        _swap(partial, out)
-    except OSError as error:
-        raise as_store_error(out, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    report = report_of(stages, experiment, validation, prediction, replace(reached, result=result), command)
+    with replacing(out) as folder:
+        _write(folder, stages, experiment, prediction, result, normal_scale(validation.maps.numpy()))
+        report(folder / "report.html")
+        refuse_foreign(out)  # it may have come meanwhile
     return Run(out, result, reused=all(entry.reused for _, entry in stages.store.log))
 
 
@@ -100,6 +94,13 @@ def refuse_foreign(out: Path) -> None:
     """Raise StoreError when `out` exists and is not a run that may be replaced."""
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARKER).exists())):
         raise StoreError(f"{out}: exists and is not a run folder; name another one with --out")
+
+
+def refuse_unwritable(out: Path) -> None:
+    """Raise StoreError before anything is computed when the run folder `out` could not be written in the end."""
+    nearest = next(place for place in (out, *out.resolve().parents) if place.exists())
+    if not os.access(nearest, os.W_OK):
+        raise as_store_error(out, PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest)))
 
 
 def cost_of(stages: Stages, experiment: Experiment) -> dict[str, Any]:
@@ -136,11 +137,14 @@ def milliseconds_per_picture(stages: Stages, description: Mapping[str, Any]) -> 
 
 def export_maps(stages: Stages, prediction: Prediction, folder: Path) -> None:
     """Write the maps in MVTec's submission layout: `test/<type>/<id>.tiff`, float32, original picture size."""
-    for index, sample in enumerate(stages.folder.test):
-        path = folder / "test" / sample.kind / f"{sample.id}.tiff"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tifffile.imwrite(path, at_size(prediction.maps[index], sample.shape()), compression="zlib")
-        stages.progress.update("export maps", index + 1, len(stages.folder.test))
+    if folder.resolve() == stages.folder.root.resolve():
+        raise StoreError(f"{folder}: is the class folder; its pictures could be overwritten, name another one")
+    with adding_to(folder) as partial:
+        for index, sample in enumerate(stages.folder.test):
+            path = partial / "test" / sample.kind / f"{sample.id}.tiff"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(path, at_size(prediction.maps[index], sample.shape()), compression="zlib")
+            stages.progress.update("export maps", index + 1, len(stages.folder.test))
 
 
 def _write(
@@ -174,14 +178,3 @@ def per_image(stages: Stages, prediction: Prediction, threshold: float) -> pd.Da
         }
         for sample, score in zip(stages.folder.test, prediction.scores)
     )
-
-
-def _swap(partial: Path, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.with_name(f".{out.name}.lock")):
-        old = out.with_name(f".{out.name}.{os.getpid()}.old")
-        if out.exists():
-            refuse_foreign(out)
-            out.rename(old)
-        partial.rename(out)
-        shutil.rmtree(old, ignore_errors=True)

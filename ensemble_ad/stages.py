@@ -1,16 +1,17 @@
 """fit extractor -> extract features -> fit head -> predict: each a stage of the store, skipped when it is there.
 
-An extractor is fitted once per class and setting, and its features are extracted once per split, whatever ensembles it is
-part of. What a stage depends on is written down in its key: the component, the pictures, the size, the weights.
+An extractor is fitted once per class and setting, and its features are extracted once per split, whatever ensembles it
+is part of. What a stage depends on is written down in its key: the component, the pictures, the size, the weights.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from combiners import FEATURE_COMBINERS
@@ -18,11 +19,13 @@ from data_loco import ClassFolder, Sample
 from data_loco.loading import Pictures
 from ensemble_ad.build import make
 from ensemble_ad.detectors import Detector, FeatureEnsemble, Standalone
+from ensemble_ad.errors import naming
 from ensemble_ad.persistence import save_state
 from ensemble_ad.prediction import Prediction, joined
 from ensemble_ad.progress import Progress, Silent, tracked
 from ensemble_ad.schema import DISCRIMINATORS
 from ensemble_ad.store import Entry, Store
+from ensemble_ad.tensor_file import write_tensors
 from extractors import EXTRACTORS
 from extractors.backbone import backbone_of, sharing
 from extractors.protocol import Method
@@ -50,10 +53,11 @@ class Stages:
 
     def prediction(self, description: Description, split: str) -> Prediction:
         """Return what the fitted detector says about a split: `train`, `validation` or `test`."""
-        depends_on = {"detector": self._identity(description), "pictures": self._fingerprint(split), "size": self.size}
+        depends_on = {"detector": self.identity(description), "pictures": self._fingerprint(split), "size": self.size}
 
         def predict(folder: Path) -> None:
-            with sharing([backbone_of(entry) for entry in extractors_of(description)]):
+            backbones = [backbone_of(entry) for entry in extractors_of(description)]
+            with naming(_label(description)), sharing(backbones):
                 joined(list(self._predict(description, split))).save(folder)
 
         entry = self.store.stage("predict", depends_on, predict, f"{_label(description)} on {split}")
@@ -72,13 +76,12 @@ class Stages:
         def extract(folder: Path) -> None:
             method = self.method(description)
             batches = self._tracked(split, f"features of {description['name']}, {split}")
-            for number, images in enumerate(batches):
-                features = method.features(images).contiguous()
-                save_file({"features": features}, folder / f"{number:05d}.safetensors")
+            with naming(description["name"]):
+                for number, images in enumerate(batches):
+                    write_tensors(folder / f"{number:05d}.safetensors", {"features": method.features(images)})
 
-        return FeatureFiles(
-            self.store.stage("features", depends_on, extract, f"{description['name']} on {split}").folder
-        )
+        entry = self.store.stage("features", depends_on, extract, f"{description['name']} on {split}")
+        return FeatureFiles(entry.folder)
 
     def plan(self, description: Description) -> list[tuple[str, bool]]:
         """Return the stages that `prediction` would go through, and whether each is there already."""
@@ -90,9 +93,14 @@ class Stages:
                 key = {"extractor": self._extractor_identity(extractor), "pictures": self._fingerprint("train")}
                 steps.append((f"features {extractor['name']} on train", self.store.has("features", key)))
             steps.append(("fit the head", self.store.has("head", self._head_key(description))))
-        key = {"detector": self._identity(description), "pictures": self._fingerprint("test"), "size": self.size}
-        steps.append((f"predict {_label(description)} on test", self.store.has("predict", key)))
+        predict = {"detector": self.identity(description), "pictures": self._fingerprint("test"), "size": self.size}
+        steps.append((f"predict {_label(description)} on test", self.store.has("predict", predict)))
         return steps
+
+    def identity(self, description: Description) -> dict[str, Any]:
+        """Return all that a detector's predictions depend on: parameters, weights, training pictures, size."""
+        identities = [self._extractor_identity(entry) for entry in extractors_of(description)]
+        return {"description": dict(description), "extractors": identities}
 
     def _with_head(self, description: Description) -> FeatureEnsemble:
         extractors = [self.method(entry) for entry in description["extractors"]]
@@ -103,7 +111,7 @@ class Stages:
         depends_on = self._head_key(description)
 
         def fit_head(folder: Path) -> None:
-            with self._journal("head", depends_on):
+            with naming(f"head of {_label(description)}"), self._journal("head", depends_on):
                 ensemble.fit_head(Together([self.features(entry, "train") for entry in description["extractors"]]))
             save_state(combiner, folder / "combiner.safetensors")
             save_state(discriminator, folder / "discriminator.safetensors")
@@ -128,7 +136,7 @@ class Stages:
 
         def fit(folder: Path) -> None:
             method: Method = make(EXTRACTORS, description)
-            with self._journal("fit", depends_on):
+            with naming(description["name"]), self._journal("fit", depends_on):
                 method.fit(TrackedPictures(self._pictures("train"), f"fit {description['name']}", self.progress))
             save_state(method, folder / "state.safetensors")
 
@@ -156,10 +164,6 @@ class Stages:
             "combiner": description["combiner"],
             "discriminator": description["discriminator"],
         }
-
-    def _identity(self, description: Description) -> dict[str, Any]:
-        identities = [self._extractor_identity(entry) for entry in extractors_of(description)]
-        return {"description": dict(description), "extractors": identities}
 
     def _pictures(self, split: str) -> Pictures:
         return Pictures(self._samples(split), self.size)
@@ -252,9 +256,7 @@ class _Journaled:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         self.context.__exit__(kind, error, trace)
         if error is None and self.folder.exists():
-            for path in self.folder.iterdir():
-                path.unlink()
-            self.folder.rmdir()
+            shutil.rmtree(self.folder)
 
 
 def _weights(description: Description) -> str | None:

@@ -1,14 +1,13 @@
 """Results that are never computed twice: folders named by the hash of what they depend on.
 
-A stage writes into a temporary folder that is renamed when complete, so what bears its final name is whole, whatever was
-killed. A lock lets two processes that want the same thing share one computation. Every file's checksum is kept beside it:
-an entry that was damaged later is noticed, thrown away and computed again.
+A stage writes into a temporary folder that is renamed when complete, so what bears its final name is whole, whatever
+was killed. A lock lets two processes that want the same thing share one computation. Every file's checksum is kept
+beside it: an entry that was damaged later is noticed, thrown away and computed again.
 """
 
 import errno
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -57,34 +56,51 @@ class Store:
 
         Raises StoreError when the folder cannot be written.
         """
-        key = key_of({"stage": name, "version": __version__, **depends_on})
-        folder = self.root / name / key
+        folder = self._folder(name, depends_on)
         try:
-            if not self._intact(folder):
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                with FileLock(f"{folder}.lock"):
-                    if not self._intact(folder):
-                        seconds = self._fill(folder, depends_on, make)
-                        return self._noted(name, label, Entry(folder, key, seconds, reused=False))
+            entry = self._found(folder) or self._made(folder, depends_on, make)
         except OSError as error:
             raise as_store_error(self.root, error) from error
-        return self._noted(name, label, Entry(folder, key, _record(folder)["seconds"], reused=True))
-
-    def has(self, name: str, depends_on: Mapping[str, Any]) -> bool:
-        """Whether `stage` would find it there."""
-        return (self.root / name / key_of({"stage": name, "version": __version__, **depends_on}) / RECORD).is_file()
-
-    def checkpoints(self, name: str, depends_on: Mapping[str, Any]) -> Path:
-        """Return the folder where a training that makes this stage keeps its checkpoint until it is finished."""
-        return self.root / "checkpoints" / key_of({"stage": name, "version": __version__, **depends_on})
-
-    def _noted(self, name: str, label: str, entry: Entry) -> Entry:
         self.log.append((f"{name} {label}".strip(), entry))
         return entry
 
+    def has(self, name: str, depends_on: Mapping[str, Any]) -> bool:
+        """Whether `stage` would find it there, undamaged."""
+        return self._found(self._folder(name, depends_on)) is not None
+
+    def checkpoints(self, name: str, depends_on: Mapping[str, Any]) -> Path:
+        """Return the folder where a training that makes this stage keeps its checkpoint until it is finished."""
+        return self._folder("checkpoints", {"of": name, **depends_on})
+
+    def _folder(self, name: str, depends_on: Mapping[str, Any]) -> Path:
+        return self.root / name / key_of({"stage": name, "version": __version__, **depends_on})
+
+    def _found(self, folder: Path) -> Entry | None:
+        """The finished stage in `folder`; None when there is none, or a damaged one."""
+        try:
+            record = yaml.safe_load((folder / RECORD).read_text())
+            entry = Entry(folder, folder.name, float(record["seconds"]), reused=True)
+            if folder not in self.verified and record["files"] != _checksums(folder):
+                return None
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+            return None
+        self.verified.add(folder)
+        return entry
+
+    def _made(self, folder: Path, depends_on: Mapping[str, Any], make: Callable[[Path], None]) -> Entry:
+        """Fill `folder` under its lock, unless another process did so while this one waited."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if found := self._found(folder):
+                return found
+            if folder.exists():
+                log.warning("%s is damaged: it is thrown away and computed again", folder)
+                shutil.rmtree(folder)
+            return Entry(folder, folder.name, self._fill(folder, depends_on, make), reused=False)
+
     def _fill(self, folder: Path, depends_on: Mapping[str, Any], make: Callable[[Path], None]) -> float:
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed: the lock is ours
         partial.mkdir()
         start = time.perf_counter()
         try:
@@ -98,22 +114,6 @@ class Store:
             raise
         self.verified.add(folder)
         return seconds
-
-    def _intact(self, folder: Path) -> bool:
-        if folder in self.verified:
-            return True
-        if not folder.exists():
-            return False
-        try:
-            intact = _record(folder)["files"] == _checksums(folder)
-        except (OSError, yaml.YAMLError, KeyError, TypeError):
-            intact = False
-        if intact:
-            self.verified.add(folder)
-        else:
-            log.warning("%s is damaged: it is thrown away and computed again", folder)
-            shutil.rmtree(folder)
-        return intact
 
 
 def key_of(depends_on: Mapping[str, Any]) -> str:
@@ -129,16 +129,11 @@ def key_of(depends_on: Mapping[str, Any]) -> str:
 def as_store_error(folder: Path, error: OSError) -> StoreError:
     """Return what an OSError means for the user of `folder`."""
     if error.errno == errno.ENOSPC:
-        return StoreError(f"{folder}: the disk is full; free some space, or name another folder with --cache")
+        return StoreError(f"{folder}: the disk is full; free some space, or name another folder with --cache or --out")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StoreError(
-            f"{folder}: no permission to write ({error.filename}); name another folder with --cache or --out"
-        )
+        denied = error.filename or folder
+        return StoreError(f"{denied}: {error.strerror}; change that, or name another folder with --cache or --out")
     return StoreError(f"{folder}: {error}")
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    return yaml.safe_load((folder / RECORD).read_text())
 
 
 def _checksums(folder: Path) -> dict[str, str]:
@@ -159,4 +154,4 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
-    return value
+    return str(value) if isinstance(value, Path) else value

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Self, cast
+from typing import ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,9 @@ class AST(Scoring):
     """Of the permutations, the first weights and the order of the pictures."""
     pair_: Pair | None = field(init=False, repr=False, default=None)
     """The trained teacher and student, set by fit."""
+
+    AFTER_FIT: ClassVar[tuple[str, ...]] = ("cut", "image_rule")
+    """Parameters that a fit does not depend on."""
 
     @property
     def channels(self) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, Self, cast
+from typing import ClassVar, Literal, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -77,6 +77,9 @@ class DRAEM(Scoring):
     """Of the weights and of everything drawn while training."""
     net_: Networks | None = field(init=False, repr=False, default=None)
     """Both networks, set by fit."""
+
+    AFTER_FIT: ClassVar[tuple[str, ...]] = ("cut",)
+    """Parameters that a fit does not depend on."""
 
     @property
     def channels(self) -> int:

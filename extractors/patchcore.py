@@ -151,7 +151,7 @@ class PatchCore(Scoring):
 
     def _embed(self, images: Tensor) -> Tensor:
         check_images(images)
-        return embed(self._backbone.maps(images), self.embedding, self.dimension)
+        return embed(self._backbone.maps(images), self.embedding, self.dimension).cpu()
 
     def predicted_bytes(self, patches: int) -> int:
         """Memory that fitting on so many patches needs: the patches, their centred copy, and the bank.

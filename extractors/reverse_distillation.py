@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Self, cast
+from typing import ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor
@@ -62,6 +62,9 @@ class ReverseDistillation(Scoring):
     signed_: tuple[bool, ...] = field(init=False, repr=False, default=(False, False, False))
     """Per layer, whether the teacher's maps of the first pictures hold negative values; set by fit."""
 
+    AFTER_FIT: ClassVar[tuple[str, ...]] = ("cut", "combine", "sigma")
+    """Parameters that a fit does not depend on."""
+
     @property
     def channels(self) -> int:
         """C of `features`."""
@@ -110,10 +113,10 @@ class ReverseDistillation(Scoring):
         student = self._student
         taught = self._taught(images)
         if self.cut == "bottleneck":
-            return student.bottleneck(taught)
+            return student.bottleneck(taught).cpu()
         learned = student(taught)
         maps = learned if self.cut == "decoder" else [difference(*pair) for pair in zip(taught, learned, strict=True)]
-        return _on_middle_grid(maps)
+        return _on_middle_grid(maps).cpu()
 
     @torch.no_grad()
     def detect(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,7 +130,7 @@ class ReverseDistillation(Scoring):
         pairs = zip(taught, student(taught), strict=True)
         layers = torch.stack([_enlarged(distance(*pair), tuple(images.shape[2:])) for pair in pairs])
         maps = gaussian(layers.sum(0) if self.combine == "sum" else layers.prod(0), self.sigma)
-        return maps, maps.amax((1, 2))
+        return maps.cpu(), maps.amax((1, 2)).cpu()
 
     def state(self) -> dict[str, Tensor]:
         """The student's weights and statistics, and which of its stages end without ReLU."""

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from combiners import FEATURE_COMBINERS
+from ensemble_ad.build import parameter_defaults
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.experiment import load_experiment, load_preset, preset_names, read_yaml, with_settings
 from extractors import EXTRACTORS
@@ -42,8 +43,11 @@ def test_every_name_in_a_preset_is_a_component(preset: str) -> None:
     assert set(load_preset(preset)["components"]) <= {*EXTRACTORS, *FEATURE_COMBINERS, "discriminator"}
 
 
-def test_the_paper_preset_changes_nothing() -> None:
-    assert load_preset("paper")["components"] == {}
+def test_the_paper_preset_names_the_published_weights_and_changes_nothing_else() -> None:
+    for name, values in load_preset("paper")["components"].items():
+        published = parameter_defaults(EXTRACTORS[name])["backbone"]
+        assert list(values) == ["backbone"]
+        assert values["backbone"].partition(".")[0] == published
 
 
 @of_every_preset
