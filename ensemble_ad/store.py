@@ -36,7 +36,7 @@ class Entry:
     key: str
     """32 hexadecimal digits."""
     seconds: float
-    """What it cost when it was computed."""
+    """What it cost when it was computed, without the stages that it asked for on its way."""
     reused: bool
     """Whether it lay there already."""
 
@@ -50,6 +50,8 @@ class Store:
     """Every stage asked for in this process, in order, by name."""
     verified: set[Path] = field(default_factory=set)
     """Folders whose checksums were right when this process looked."""
+    nested: list[float] = field(default_factory=list)
+    """Seconds that the stages inside each stage now being computed have taken so far, the outermost first."""
 
     def stage(self, name: str, depends_on: Mapping[str, Any], make: Callable[[Path], None], label: str = "") -> Entry:
         """Return the folder for `depends_on`; call `make(folder)` to fill a new one only when there is none.
@@ -102,10 +104,8 @@ class Store:
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed: the lock is ours
         partial.mkdir()
-        start = time.perf_counter()
         try:
-            make(partial)
-            seconds = round(time.perf_counter() - start, 3)
+            seconds = self._timed(make, partial)
             record = {"seconds": seconds, "depends_on": _plain(depends_on), "files": _checksums(partial)}
             (partial / RECORD).write_text(yaml.safe_dump(record, sort_keys=False))
             partial.rename(folder)
@@ -114,6 +114,19 @@ class Store:
             raise
         self.verified.add(folder)
         return seconds
+
+    def _timed(self, make: Callable[[Path], None], partial: Path) -> float:
+        """Run `make` and return its own seconds."""
+        start = time.perf_counter()
+        self.nested.append(0.0)
+        try:
+            make(partial)
+        finally:
+            inside = self.nested.pop()
+            elapsed = time.perf_counter() - start
+            if self.nested:
+                self.nested[-1] += elapsed
+        return round(elapsed - inside, 3)
 
 
 def key_of(depends_on: Mapping[str, Any]) -> str:

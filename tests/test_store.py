@@ -169,3 +169,16 @@ def test_checkpoints_lie_apart_and_belong_to_one_stage(tmp_path: Path) -> None:
     assert len(folders) == 3
     assert {folder.parent for folder in folders} == {tmp_path / "checkpoints"}
     assert files_in(tmp_path) == []
+
+
+def test_a_stage_is_not_charged_for_the_stages_inside_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def outer(_folder: Path) -> None:
+        store.stage("inner", {}, lambda _inside: time.sleep(0.2))
+        time.sleep(0.05)
+
+    entry = store.stage("outer", {}, outer)
+    seconds = {name: finished.seconds for name, finished in store.log}
+    assert seconds["inner"] >= 0.2
+    assert 0.05 <= entry.seconds < 0.2
