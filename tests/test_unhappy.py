@@ -261,8 +261,8 @@ def start(base: Path, experiment: Path, parts: Path, *words: str) -> "subprocess
     code = "import sys; from ensemble_ad.cli import main; sys.argv = ['ensemble-ad', *sys.argv[1:]]; main()"
     places = ["--out", str(base / "run"), "--cache", str(base / "cache")]
     command = [sys.executable, "-c", code, "run", str(experiment), "--data", str(parts), *places, *words]
-    quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet)
+    same = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums differ in the last digits otherwise
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=same)
 
 
 def epochs_done(base: Path) -> int:
