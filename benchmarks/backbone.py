@@ -3,8 +3,8 @@
 Question: what does a picture cost with torch as it is, with torch in channels_last, and with ONNX Runtime?
 Command:  python benchmarks/backbone.py [--data CLASS_DIR] [--backbone NAME --layers A B]
 Cost:     half a minute on two cores for EfficientNet-Lite0, most of it the export
-Expected: ONNX Runtime 2.5 (busy machine) to 8 times (quiet one) as fast as torch eager, there about 6 ms per picture;
-          features equal to 1e-5
+Expected: ONNX Runtime 2.5 (busy machine) to 4 times (quiet one) as fast as torch eager, there about 14 ms per
+          picture; features equal to 1e-5
 
 The engines take turns, batch by batch, so that a busy machine slows all of them; ratios are those of the medians.
 Without --data the pictures are random: the speed of a network does not depend on what it sees.

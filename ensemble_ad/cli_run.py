@@ -99,12 +99,18 @@ def run(
     console.print(result_table(done.result, f"{folder.name}, preset {resolved.preset}, seed {resolved.seed}"))
     how = "everything was there already" if done.reused else f"{done.result['ms_per_picture']} ms per picture"
     console.print(f"{time.perf_counter() - start:.0f} s, {how}", highlight=False)
-    for note in folder.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"report: {(target / 'report.html').resolve()}", markup=False, highlight=False, soft_wrap=True)
-    console.print("your own pictures: ensemble-ad data check DIR && ensemble-ad run --data DIR", highlight=False)
+    _print_next(console, target, folder.notes)
+
+
+def _print_next(console: Console, target: Path, notes: tuple[str, ...]) -> None:
+    """Say where the report is and what to type for one's own pictures."""
     predict_command = f"ensemble-ad predict {shlex.quote(str(target))} PICTURE... --out out/predictions"
-    console.print(f"single pictures: {predict_command}", markup=False, highlight=False, soft_wrap=True)
+    lines = [f"note: {note}" for note in notes]
+    lines.append(f"report: {(target / 'report.html').resolve()}")
+    lines.append("your own pictures: ensemble-ad data check DIR && ensemble-ad run --data DIR")
+    lines.append(f"single pictures: {predict_command}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _experiment(

@@ -20,6 +20,7 @@ import yaml
 
 from ensemble_ad.build import did_you_mean
 from ensemble_ad.errors import ConfigError
+from ensemble_ad.plain import plain
 
 Preset = dict[str, Any]
 
@@ -48,7 +49,7 @@ class Experiment:
             "quantile": self.quantile,
             "detector": self.detector,
         }
-        return yaml.safe_dump(_plain(content), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True)
 
 
 DEFAULTS: dict[str, Any] = {
@@ -97,7 +98,7 @@ def with_settings(content: Mapping[str, Any], settings: Sequence[str]) -> dict[s
     >>> with_settings({"detector": "feature_ensemble"}, ["seed=3", "detector.combiner.components=32"])["seed"]
     3
     """
-    result = _plain(content)
+    result = plain(content)
     for setting in settings:
         path, separator, text = setting.partition("=")
         if not separator or not path:
@@ -131,15 +132,6 @@ def _put(node: Any, path: list[str], value: Any, setting: str) -> None:
                 f"--set {setting!r}: {'.'.join(path[: number + 1])} is a value, it has no {path[number + 1]!r}"
             )
         node = child
-
-
-def _plain(value: Any) -> Any:
-    """A deep copy in YAML's own types."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def check_keys(content: Mapping[str, Any], known: Sequence[str], where: str) -> None:

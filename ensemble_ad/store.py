@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from ensemble_ad import __version__
 from ensemble_ad.errors import StoreError
+from ensemble_ad.plain import plain
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class Store:
         partial.mkdir()
         try:
             seconds = self._timed(make, partial)
-            record = {"seconds": seconds, "depends_on": _plain(depends_on), "files": _checksums(partial)}
+            record = {"seconds": seconds, "depends_on": plain(depends_on), "files": _checksums(partial)}
             (partial / RECORD).write_text(yaml.safe_dump(record, sort_keys=False))
             partial.rename(folder)
         except BaseException:
@@ -135,7 +136,7 @@ def key_of(depends_on: Mapping[str, Any]) -> str:
     >>> key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
     True
     """
-    text = json.dumps(_plain(depends_on), sort_keys=True, allow_nan=False)
+    text = json.dumps(plain(depends_on), sort_keys=True, allow_nan=False)
     return xxhash.xxh3_128_hexdigest(text.encode())
 
 
@@ -160,11 +161,3 @@ def _checksum(path: Path) -> str:
         while block := stream.read(1 << 22):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return str(value) if isinstance(value, Path) else value

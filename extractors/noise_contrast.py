@@ -56,9 +56,16 @@ class Recipe:
     margin: float
     seed: int
 
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.rows_per_step < 2:
+            given = f"{self.epochs} and {self.rows_per_step}"
+            raise ValueError(f"expected epochs of at least 1 and a batch of at least 2 rows, got {given}")
+
 
 def create(channels: int, hidden: int, seed: int, *, adaptor: bool) -> Contrast:
     """Return an untrained Contrast; the same `seed` gives the same weights, and no global generator is touched."""
+    if hidden < 1:
+        raise ValueError(f"expected hidden of at least 1, got {hidden}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Contrast(channels, hidden, adaptor=adaptor).eval()

@@ -134,3 +134,17 @@ def test_a_training_that_was_cut_in_two_ends_with_the_same_bits(tmp_path: Path) 
     with journal(Journal(tmp_path)):
         resumed = trained()
     assert equal(resumed, trained())
+
+
+@pytest.mark.parametrize("fault", [{"epochs": 0}, {"rows_per_step": 1}])
+def test_a_recipe_that_would_train_nothing_is_refused(fault: dict) -> None:
+    sound = {"epochs": 1, "rows_per_step": 2, "learning_rate": 1e-3, "weight_decay": 0.0, "margin": 0.5, "seed": 0}
+    sound |= {"adaptor_learning_rate": 1e-3, "adaptor_weight_decay": 0.0}
+    Recipe(**sound)
+    with pytest.raises(ValueError, match="epochs of at least 1 and a batch of at least 2"):
+        Recipe(**{**sound, **fault})
+
+
+def test_a_hidden_layer_without_units_is_refused() -> None:
+    with pytest.raises(ValueError, match="hidden of at least 1, got 0"):
+        create(4, 0, seed=0, adaptor=False)
