@@ -138,7 +138,6 @@ class Taps(nn.Module):
         super().__init__()
         self.network: Any = network
         self.layers = tuple(layers)
-        self.any_size = not hasattr(network, "patch_embed")  # a traced transformer keeps the size it was traced at
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
         self.caught: dict[str, Tensor] = {}
@@ -174,7 +173,8 @@ def _as_map(output: Tensor, network: Any, images: Tensor) -> Tensor:
         return output.permute(0, 3, 1, 2) if getattr(network, "output_fmt", "") == "NHWC" else output
     patch = network.patch_embed.patch_size[0]
     cells = output[:, network.num_prefix_tokens :]
-    return cells.transpose(1, 2).unflatten(2, (images.shape[2] // patch, images.shape[3] // patch))
+    height, width = (int(length) // patch for length in images.shape[2:])
+    return cells.transpose(1, 2).reshape(len(cells), cells.shape[2], height, width)
 
 
 @lru_cache(maxsize=64)

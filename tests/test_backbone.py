@@ -61,8 +61,13 @@ def maps_by(engine_name: str, backbone: Backbone, images: Tensor) -> list[Tensor
         return backbone.maps(images)
 
 
-@pytest.mark.parametrize("backbone", [RESNET, LITE], ids=["resnet", "efficientnet_lite"])
-@pytest.mark.parametrize("shape", [(1, 64, 64), (3, 64, 96), (2, 72, 100)])
+@pytest.mark.parametrize(
+    ("backbone", "shape"),
+    [
+        *((backbone, shape) for backbone in (RESNET, LITE) for shape in ((1, 64, 64), (3, 64, 96), (2, 72, 100))),
+        (VIT, (2, 160, 160)),
+    ],
+)
 def test_onnx_equals_torch(backbone: Backbone, shape: tuple[int, int, int]) -> None:
     images = pictures(*shape)
     for fast, reference in zip(maps_by("onnx", backbone, images), maps_by("torch", backbone, images), strict=True):
@@ -115,13 +120,24 @@ def test_tokens_of_a_transformer_become_a_map_row_by_row() -> None:
             torch.testing.assert_close(got[0, :, row, column], token)
 
 
-def test_network_that_cannot_be_exported_falls_back_to_torch_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_network_that_cannot_be_exported_falls_back_to_torch_with_a_warning(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = maps_by("torch", RESNET, pictures(1))
     module._engine.cache_clear()
+
+    def refuse(*_: object) -> bytes:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(engine, "_export", refuse)
     with caplog.at_level(logging.WARNING):
-        VIT.maps(pictures(1))
+        got = maps_by("auto", RESNET, pictures(1))
+    assert "no such operator" in caplog.text
     assert "torch runs it, slower" in caplog.text
-    with pytest.raises(RuntimeError, match="one picture size only"):
-        maps_by("onnx", VIT, pictures(1))
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+    with pytest.raises(RuntimeError, match="no such operator"):
+        maps_by("onnx", RESNET, pictures(1))
+    module._engine.cache_clear()
 
 
 def test_picture_size_that_the_network_cannot_take_is_named() -> None:
@@ -180,7 +196,7 @@ def test_disk_serves_the_next_process_and_a_damaged_file_is_rebuilt(tmp_path: Pa
 def test_exported_network_is_kept_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = RESNET.maps(pictures(1))
     with using(Runtime(engine="onnx", cache=tmp_path)):
-        _open(RESNET)
+        _open(RESNET)(pictures(1))
         monkeypatch.setattr(engine, "_export", lambda *_: pytest.fail("exported twice"))
         outputs = _open(RESNET)(pictures(1))
     assert all(torch.equal(a, b) for a, b in zip(outputs, expected, strict=True))
