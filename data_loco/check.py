@@ -13,19 +13,10 @@ from data_loco.decoding import read_mask, read_picture, read_shape, refuse_trunc
 from data_loco.errors import DataError
 from data_loco.findings import CheckReport, DefectCount, Finding, SplitCount
 from data_loco.loco import ClassFolder, arrange, mask_index, read_kinds, refuse_other_folders
+from data_loco.mvtec_loco import other_counts
 from data_loco.picture_files import content_hash, entries_of, folders_in, is_picture, pictures_in
 from data_loco.sample import GOOD, Defect, Sample, missing_mask, refuse_size
 from data_loco.saturation import CONFIG_NAME, DefectKind
-
-_OFFICIAL_KEYS = ("train", "validation", GOOD, "logical_anomalies", "structural_anomalies")
-OFFICIAL_COUNTS = {
-    "breakfast_box": dict(zip(_OFFICIAL_KEYS, (351, 62, 102, 83, 90))),
-    "juice_bottle": dict(zip(_OFFICIAL_KEYS, (335, 54, 94, 142, 94))),
-    "pushpins": dict(zip(_OFFICIAL_KEYS, (372, 69, 138, 91, 81))),
-    "screw_bag": dict(zip(_OFFICIAL_KEYS, (360, 60, 122, 137, 82))),
-    "splicing_connectors": dict(zip(_OFFICIAL_KEYS, (360, 60, 119, 108, 85))),
-}
-"""Pictures per split and kind of test picture in MVTec LOCO AD as distributed (the paper counts 7 fewer connectors)."""
 
 
 def check_class(root: Path, *, quick: bool = False) -> CheckReport:
@@ -50,7 +41,7 @@ def check_class(root: Path, *, quick: bool = False) -> CheckReport:
     with ThreadPoolExecutor() as pool:
         looks = list(pool.map(lambda sample: _look(sample, decode=not quick), folder.samples))
         masks = list(pool.map(lambda sample: _inspect_masks(sample, kinds_known=kinds is not None), folder.test))
-    findings += [*_splits(folder), *_official(folder), *_strays(root), *_same_name(folder), *_orphans(folder)]
+    findings += [*_splits(folder), *other_counts(root), *_strays(root), *_same_name(folder), *_orphans(folder)]
     findings += [finding for look in looks for finding in look.findings]
     findings += [*_constant(looks), *_duplicates(looks)]
     findings += [finding for found in masks for finding in found.findings]
@@ -148,17 +139,6 @@ def _splits(folder: ClassFolder) -> Iterator[Finding]:
         yield Finding("error", root / "test", "no anomalous test pictures", cure)
     for empty in (path for path in folders_in(root / "test") if path.name != GOOD and not kinds[path.name]):
         yield Finding("warning", empty, "holds no picture", "add pictures or delete the folder")
-
-
-def _official(folder: ClassFolder) -> Iterator[Finding]:
-    official = OFFICIAL_COUNTS.get(folder.name)
-    if official is None:
-        return
-    counts = Counter(sample.kind if sample.split == "test" else sample.split for sample in folder.samples)
-    wrong = [f"{key} {counts[key]} instead of {count}" for key, count in official.items() if counts[key] != count]
-    if wrong:
-        reason = f"is called like a class of MVTec LOCO AD, but has other counts: {', '.join(wrong)}"
-        yield Finding("warning", folder.root, reason, "unpack the archive again, or give your own class another name")
 
 
 def _strays(root: Path) -> Iterator[Finding]:

@@ -61,7 +61,7 @@ class ClassFolder:
         with ThreadPoolExecutor() as pool:
             contents = pool.map(content_hash, [path for _, path in files])
             lines = [
-                f"{sample.split}/{path.relative_to(self.root).as_posix()} {content}"
+                f"{sample.split}/{_place(path, self.root)} {content}"
                 for (sample, path), content in zip(files, contents)
             ]
         lines += [repr(kind) for kind in self.defect_kinds.values()]
@@ -98,7 +98,7 @@ def arrange(root: Path, kinds: Mapping[int, DefectKind]) -> ClassFolder:
         train, validation = _split_off(root, train)
         share = f"{len(validation)} of {len(train) + len(validation)} training pictures"
         notes.append(f"no validation/{GOOD}: {share} were set aside by a hash of their names")
-    test = _test_samples(root, kinds)
+    test = test_samples(root, kinds)
     if not test:
         notes.append("no test pictures: nothing can be evaluated")
     return ClassFolder(
@@ -112,12 +112,27 @@ def arrange(root: Path, kinds: Mapping[int, DefectKind]) -> ClassFolder:
     )
 
 
+def _place(path: Path, root: Path) -> str:
+    """Where a picture or mask lies in its class folder, which is another one than `root` for a synthetic picture."""
+    if path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    tops = [place for place, part in enumerate(path.parts) if part in ("train", "validation", "test", "ground_truth")]
+    return "/".join(path.parts[tops[-1] :] if tops else path.parts[-1:])
+
+
 def mask_index(root: Path) -> MaskIndex:
     """The mask files of each picture, whether or not the picture exists."""
     if mvtec_ad.is_mvtec_ad(root):
         return mvtec_ad.mask_index(root)
     folders = [(kind, folder) for kind in folders_in(root / "ground_truth") for folder in folders_in(kind)]
     return {(kind.name, folder.name): pictures_in(folder) for kind, folder in folders}
+
+
+def class_folders(parent: Path) -> tuple[Path, ...]:
+    """The class folders directly in `parent`, sorted by name; none where it is one itself."""
+    if pictures_in(parent / "train" / GOOD):
+        return ()
+    return tuple(folder for folder in folders_in(parent) if pictures_in(folder / "train" / GOOD))
 
 
 def refuse_other_folders(root: Path) -> None:
@@ -128,10 +143,10 @@ def refuse_other_folders(root: Path) -> None:
         raise DataError(root, "no such folder", _similar_neighbour(root))
     if not root.is_dir():
         raise DataError(root, "is a file", f"name the class folder, the one that holds train/{GOOD}")
-    classes = [folder.name for folder in folders_in(root) if pictures_in(folder / "train" / GOOD)]
+    classes = class_folders(root)
     if classes:
-        found = f"it holds the classes {', '.join(classes)}"
-        cure = f"name one of them, for example {root / classes[0]}"
+        found = f"it holds the classes {', '.join(folder.name for folder in classes)}"
+        cure = f"name one of them, for example {classes[0]}"
         raise DataError(root, f"is the parent of class folders, not one: {found}", cure)
     reason, cure = _why_no_training_pictures(root)
     raise DataError(root, reason, cure)
@@ -174,7 +189,8 @@ def _split_off(root: Path, train: Sequence[Path]) -> tuple[tuple[Path, ...], tup
     return tuple(path for path in train if path not in chosen), tuple(path for path in train if path in chosen)
 
 
-def _test_samples(root: Path, kinds: Mapping[int, DefectKind]) -> tuple[Sample, ...]:
+def test_samples(root: Path, kinds: Mapping[int, DefectKind]) -> tuple[Sample, ...]:
+    """The pictures below `root`/test with their masks, good ones first; none where there is no such folder."""
     sample_type = mvtec_ad.MVTecADSample if mvtec_ad.is_mvtec_ad(root) else Sample
     masks = mask_index(root)
     folders = sorted(folders_in(root / "test"), key=lambda folder: (folder.name != GOOD, folder.name))

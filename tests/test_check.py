@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from loco_folder import CONFIG, build_class, noise, rectangle, truncate, write_config, write_picture
 
-from data_loco.check import OFFICIAL_COUNTS, check_class
+from data_loco.check import check_class
 from data_loco.findings import DefectCount, SplitCount
 
 DATA = Path(os.environ.get("ENSEMBLE_AD_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -208,18 +208,6 @@ def test_folder_beside_good_is_a_warning(root):
 def test_broken_link_is_a_warning(root):
     (root / "train" / "good" / "link.png").symlink_to(root / "nowhere.png")
     assert only_finding(root, "warning").path.name == "link.png"
-
-
-def test_other_counts_than_the_official_ones_are_a_warning(tmp_path):
-    reason = only_finding(build_class(tmp_path / "pushpins"), "warning").reason
-    assert "train 6 instead of 372" in reason
-    assert "structural_anomalies 1 instead of 81" in reason
-
-
-def test_official_counts_add_up_to_the_distributed_totals():
-    totals = {key: sum(counts[key] for counts in OFFICIAL_COUNTS.values()) for key in OFFICIAL_COUNTS["pushpins"]}
-    expected = {"train": 1778, "validation": 305, "good": 575, "logical_anomalies": 561, "structural_anomalies": 432}
-    assert totals == expected
 
 
 def test_many_faults_are_all_found_in_one_go(root):

@@ -283,3 +283,12 @@ def test_errors_name_what_was_wrong(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="2 views: expected a multiple, got train=3"):
         render_class("angle", tmp_path / "out", counts=Counts(train=3))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", METAL_PARTS)
+def test_strips_change_no_pixel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    defect = METAL_PARTS[name].defects[-1].name
+    usual, _ = render_picture(name, defect, size=(161, 301))
+    for pixels in (1, 10**9):
+        monkeypatch.setattr("data_loco.metal_parts.strips.PIXELS", pixels)
+        np.testing.assert_array_equal(render_picture(name, defect, size=(161, 301))[0], usual)

@@ -14,7 +14,7 @@ from data_loco.metal_parts.geometry import Array, View, coverage
 from data_loco.metal_parts.holes import change_holes, hole_defects
 from data_loco.metal_parts.part import STRUCTURAL, Defect, Drawing, MetalPart, Streams, marked
 from data_loco.metal_parts.plate import RIM, Hole, LaidPlate, Plate, Pose
-from data_loco.metal_parts.shading import ZINC, Lamp, blend, shade
+from data_loco.metal_parts.shading import ZINC, Lamp, Surface, lay
 from data_loco.metal_parts.surface import cloth
 
 LEG, WIDTH, THICKNESS = 64.0, 54.0, 2.5
@@ -160,6 +160,5 @@ def _paint_bend(canvas: Array, stand: _Stand, look: float, lamp: Lamp, size: tup
     slope = across / np.sqrt(1 - across * across)
     end_slope = np.clip(1 + ends / np.float32(RIM), 0, 1.5) * np.sign(patch.v) * np.float32(0.6)
     slopes = np.float32(c) * slope - np.float32(s) * end_slope, np.float32(s) * slope + np.float32(c) * end_slope
-    radiance = shade(slopes, lamp.mirror_slopes(patch, size), ZINC, lamp.power)
     alpha = coverage(np.maximum(ends, np.maximum(low - patch.u, patch.u - high)), patch.scale)
-    blend(canvas[:, *patch.window], radiance, alpha)
+    lay(canvas, patch, Surface(slopes, np.ones_like(slope), ZINC), alpha, lamp)

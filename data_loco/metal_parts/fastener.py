@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_loco.metal_parts.geometry import Array, Patch, View, coverage, disc, regular_polygon, rounded_box
-from data_loco.metal_parts.shading import Finish, Lamp, blend, cast_shadow, hollows, relief_slopes, rim, shade
+from data_loco.metal_parts.shading import Finish, Lamp, Surface, cast_shadow, hollows, lay, relief_slopes, rim
 from data_loco.metal_parts.surface import mottle
 
 WASHER, HEAD = 5.0, 4.6
@@ -74,9 +74,10 @@ def paint_screw(canvas: Array, view: View, screw: Screw, lamp: Lamp) -> None:
     reach = WASHER + 2.5
     patch = own.patch((-reach, -reach, reach, reach))
     noise = mottle(patch.u.shape, rng, 0.8 * patch.scale)
-    washer = disc(patch.u, patch.v, (0, 0), WASHER)
+    middle = disc(patch.u, patch.v, (0, 0), 0)
+    washer = middle - np.float32(WASHER)
     _lay(canvas, patch, washer, rim(washer, 0.4) + np.float32(0.006) * noise, screw.finish, lamp, 0.45)
-    outline, height = (_hexagon if screw.head == "hexagon" else _phillips)(patch, worn=screw.worn)
+    outline, height = (_hexagon if screw.head == "hexagon" else _phillips)(patch, middle, worn=screw.worn)
     if screw.worn:
         scars = mottle(patch.u.shape, rng, 0.9 * patch.scale)
         height = height + np.float32(0.085) * np.clip(-outline, 0, 1) * scars
@@ -104,21 +105,21 @@ def _lay_nut(canvas: Array, patch: Patch, across: Array, along: Array, bolt: Bol
     _lay(canvas, patch, nut, facets + rim(nut, 0.5), bolt.finish, lamp, 1.2)
 
 
-def _hexagon(patch: Patch, *, worn: bool) -> tuple[Array, Array]:
-    """Outline and height of a hexagon head with its turned chamfer."""
+def _hexagon(patch: Patch, middle: Array, *, worn: bool) -> tuple[Array, Array]:
+    """Outline and height of a hexagon head with its turned chamfer; `middle` is the distance from it in mm."""
     apothem = HEAD * np.cos(np.pi / 6)
     outline = regular_polygon(patch.u, patch.v, 6, apothem, 0.0)
     if worn:
-        outline = np.maximum(outline, disc(patch.u, patch.v, (0, 0), apothem * 1.03))
-    face = disc(patch.u, patch.v, (0, 0), apothem * 0.95)
-    dish = -np.float32(0.10) * np.clip(1 + disc(patch.u, patch.v, (0, 0), apothem * 0.45), 0, 1)
+        outline = np.maximum(outline, middle - np.float32(apothem * 1.03))
+    face = middle - np.float32(apothem * 0.95)
+    dish = -np.float32(0.10) * np.clip(1 + (middle - np.float32(apothem * 0.45)), 0, 1)
     chamfer = -np.float32(0.5) * np.maximum(face, 0)
     return outline, chamfer + rim(outline, 0.35) - dish
 
 
-def _phillips(patch: Patch, *, worn: bool) -> tuple[Array, Array]:
-    """Outline and height of a pan head with a cross recess."""
-    outline = disc(patch.u, patch.v, (0, 0), HEAD * 0.97)
+def _phillips(patch: Patch, middle: Array, *, worn: bool) -> tuple[Array, Array]:
+    """Outline and height of a pan head with a cross recess; `middle` is the distance from it in mm."""
+    outline = middle - np.float32(HEAD * 0.97)
     dome = -np.square(outline + np.float32(HEAD)) * np.float32(0.032)
     cross = np.minimum(
         rounded_box(patch.u, patch.v, (2.5, 0.55), 0.25), rounded_box(patch.u, patch.v, (0.55, 2.5), 0.25)
@@ -142,6 +143,5 @@ def _lay(
     alpha, ground = coverage(outline, patch.scale), canvas[:, *patch.window]
     offset = 0.35 * rise * patch.scale
     cast_shadow(ground, alpha, (offset, offset), 0.35 * rise * patch.scale, 0.65)
-    mirror = lamp.mirror_slopes(patch, (canvas.shape[1], canvas.shape[2]))
-    radiance = shade(relief_slopes(height, patch.scale), mirror, finish, lamp.power)
-    blend(ground, radiance * hollows(height, patch.scale), alpha)
+    surface = Surface(relief_slopes(height, patch.scale), hollows(height, patch.scale), finish)
+    lay(canvas, patch, surface, alpha, lamp)

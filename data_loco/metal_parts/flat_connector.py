@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_loco.metal_parts.damage import CutCorner, Damage, DamagedEdge, DeepScratch
 from data_loco.metal_parts.geometry import View
@@ -31,15 +32,9 @@ SPARE = tuple((PITCH * column, ROW * row) for column, row in [(-1, 1), (1, -1), 
 def draw(streams: Streams, kind: str | None, view: int, size: tuple[int, int]) -> Drawing:  # noqa: ARG001
     """One photograph of a flat connector, with a defect of `kind` or without."""
     bar, above = _bar(streams.part), _placement(streams.part, size)
-    patch, mask = bar.patch(above), np.zeros(size, bool)
-    if kind in DAMAGES:
-        damage = _damage(kind, streams.defect)
-        mask = marked(size, (patch, damage.region(patch, bar.metal(patch))))
-        bar = replace(bar, changes=(damage,))
-    elif kind is not None:
-        holes, changed = change_holes(bar.holes, SPARE, kind, streams.defect)
-        mask = marked(size, (patch, changed.distance(patch)), margin=RIM)
-        bar = replace(bar, holes=holes)
+    mask = np.zeros(size, bool)
+    if kind is not None:
+        bar, mask = _spoil(bar, kind, above, streams.defect)
     lamp = Lamp.draw(streams.surface)
     canvas = np.tile(cloth(size, above.scale, streams.surface), (3, 1, 1))
     pose = Pose(above, lying(above, bar.thickness))
@@ -68,6 +63,16 @@ def _bar(rng: np.random.Generator) -> Plate:
 def _placement(rng: np.random.Generator, size: tuple[int, int]) -> View:
     turned = rng.choice([0.0, np.pi])
     return View.from_above(size, tuple(rng.normal(0, 1.3, 2).clip(-3, 3)), turned + rng.normal(0, 0.035))
+
+
+def _spoil(bar: Plate, kind: str, view: View, rng: np.random.Generator) -> tuple[Plate, NDArray[np.bool_]]:
+    """The bar with a defect, and its mask [H, W]."""
+    patch = bar.patch(view)
+    if kind not in DAMAGES:
+        holes, changed = change_holes(bar.holes, SPARE, kind, rng)
+        return replace(bar, holes=holes), marked(view.size, (patch, changed.distance(patch)), margin=RIM)
+    damage = _damage(kind, rng)
+    return replace(bar, changes=(damage,)), marked(view.size, (patch, damage.region(patch, bar.metal(patch))))
 
 
 def _damage(kind: str, rng: np.random.Generator) -> Damage:

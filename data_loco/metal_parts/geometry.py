@@ -1,6 +1,7 @@
 """Planes seen by the camera, and signed distances to shapes drawn on them (millimetres, negative inside)."""
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -115,8 +116,12 @@ class View:
         inverse = np.linalg.inv(self.matrix).astype(np.float32)
         x = np.arange(x0, x1, dtype=np.float32)[None]
         y = np.arange(y0, y1, dtype=np.float32)[:, None]
-        u, v, w = (row[0] * x + row[1] * y + row[2] for row in inverse)
-        return Patch(slice(int(y0), int(y1)), slice(int(x0), int(x1)), u / w, v / w, self.scale)
+        w = inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2] if inverse[2, :2].any() else inverse[2, 2]
+        u, v = (row[0] * x + row[1] * y for row in inverse[:2])
+        for coordinate, constant in zip((u, v), inverse[:2, 2]):
+            coordinate += constant
+            coordinate /= w
+        return Patch(slice(int(y0), int(y1)), slice(int(x0), int(x1)), u, v, self.scale)
 
 
 def _to_pixels(size: tuple[int, int], scale: float) -> NDArray[np.float64]:
@@ -126,13 +131,17 @@ def _to_pixels(size: tuple[int, int], scale: float) -> NDArray[np.float64]:
 def rounded_box(u: Array, v: Array, half: tuple[float, float], radius: float) -> Array:
     """Rectangle around the origin with half sides `half` and rounded corners."""
     du, dv = np.abs(u) - np.float32(half[0] - radius), np.abs(v) - np.float32(half[1] - radius)
-    outside = np.hypot(np.maximum(du, 0), np.maximum(dv, 0))
-    return outside + np.minimum(np.maximum(du, dv), 0) - np.float32(radius)
+    distance = np.maximum(du, dv)
+    np.hypot(du, dv, out=distance, where=np.minimum(du, dv) > 0)
+    distance -= np.float32(radius)
+    return distance
 
 
 def disc(u: Array, v: Array, centre: tuple[float, float], radius: float) -> Array:
     """Disc."""
-    return np.hypot(u - np.float32(centre[0]), v - np.float32(centre[1])) - np.float32(radius)
+    distance = np.hypot(u - np.float32(centre[0]), v - np.float32(centre[1]))
+    distance -= np.float32(radius)
+    return distance
 
 
 def segment(u: Array, v: Array, start: tuple[float, float], end: tuple[float, float], radius: float = 0.0) -> Array:
@@ -151,7 +160,7 @@ def half_plane(u: Array, v: Array, normal: tuple[float, float], offset: float) -
 def regular_polygon(u: Array, v: Array, sides: int, apothem: float, angle: float) -> Array:
     """Regular polygon around the origin whose sides lie `apothem` from it: a hexagon head."""
     directions = angle + 2 * np.pi * np.arange(sides) / sides
-    return np.max([half_plane(u, v, (np.cos(a), np.sin(a)), apothem) for a in directions], axis=0)
+    return reduce(np.maximum, (half_plane(u, v, (np.cos(a), np.sin(a)), apothem) for a in directions))
 
 
 def coverage(distance: Array, scale: float) -> Array:
@@ -160,4 +169,6 @@ def coverage(distance: Array, scale: float) -> Array:
     >>> coverage(np.float32([-1, 0, 1]), 4.0).tolist()
     [1.0, 0.5, 0.0]
     """
-    return np.clip(0.5 - distance * np.float32(scale), 0, 1)
+    inside = distance * np.float32(scale)
+    np.subtract(0.5, inside, out=inside)
+    return np.clip(inside, 0, 1, out=inside)

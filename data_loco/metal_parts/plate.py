@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from data_loco.metal_parts.damage import Damage
-from data_loco.metal_parts.geometry import Array, Patch, View, coverage, disc, rounded_box, segment
-from data_loco.metal_parts.shading import Finish, Lamp, blend, cast_shadow, hollows, relief_slopes, rim, shade
+from data_loco.metal_parts.geometry import Array, Patch, View, as_array, coverage, disc, rounded_box, segment
+from data_loco.metal_parts.shading import Finish, Lamp, Surface, blend, cast_shadow, hollows, lay, relief_slopes, rim
+from data_loco.metal_parts.strips import by_strips
 from data_loco.metal_parts.surface import brushed, mottle, spangle
 
 RIM = 0.5
@@ -131,11 +133,11 @@ class LaidPlate:
     def paint(self, canvas: Array, lamp: Lamp, rng: np.random.Generator) -> None:
         """Lay the plate into `canvas`, in place: the cut edges, then the upper face."""
         ground = canvas[:, *self.patch.window]
-        tint = np.array(self.plate.finish.tint, np.float32)[:, None, None] * np.float32(self.pose.wall)
-        blend(ground, tint, _walls(self.alpha, self.pose.lower, self.patch))
-        blend(ground, self._face(lamp, rng), self.alpha)
+        wall = np.array(self.plate.finish.tint, np.float32) * np.float32(self.pose.wall)
+        blend(ground, wall, _walls(self.alpha, self.pose.lower, self.patch))
+        lay(canvas, self.patch, self._face(rng), self.alpha, lamp)
 
-    def _face(self, lamp: Lamp, rng: np.random.Generator) -> Array:
+    def _face(self, rng: np.random.Generator) -> Surface:
         view, patch = self.pose.view, self.patch
         start, end = view.to_picture(np.array([[0.0, 0.0], [1.0, 0.0]]))
         brush = math.atan2(end[1] - start[1], end[0] - start[0])
@@ -144,46 +146,54 @@ class LaidPlate:
         for change in self.plate.changes:
             relief = change.relief(patch)
             height += relief
-            texture *= hollows(relief, patch.scale)
+            if isinstance(relief, np.ndarray):
+                texture *= hollows(relief, patch.scale)
         sx, sy = relief_slopes(height, patch.scale)
-        slopes = sx + tx + np.float32(self.pose.tilt[0]), sy + ty + np.float32(self.pose.tilt[1])
-        radiance = shade(slopes, lamp.mirror_slopes(patch, view.size), self.plate.finish, lamp.power, brush)
-        radiance *= texture
-        return radiance
+        for slope, bare, tilt in zip((sx, sy), (tx, ty), self.pose.tilt):
+            slope += bare
+            slope += np.float32(tilt)
+        return Surface((sx, sy), texture, self.plate.finish, brush)
 
 
 def _skin(plate: Plate, patch: Patch, brush: float, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """Reflectance [h, w] around 1 and slopes (x, y) of the bare surface."""
     shape = patch.u.shape
-    stains = mottle(shape, rng, 9 * patch.scale) * np.float32(0.035) + 1
-    hair = _hairlines(shape, patch.scale, rng)
-    waviness = mottle(shape, rng, 16 * patch.scale) * np.float32(0.03)
+    stains, lines = mottle(shape, rng, 9 * patch.scale), _hairlines(shape, patch.scale, rng)
+    waves = mottle(shape, rng, 16 * patch.scale) * np.float32(0.03)
     if plate.grain:
         sx, sy = spangle(patch, rng, plate.grain)
-        texture = stains * (1 + np.float32(0.09) * sx) + np.float32(0.10) * hair
-        return texture, np.float32(0.065) * sx + waviness, np.float32(0.065) * sy - waviness
+        texture = by_strips(partial(_reflectance, contrast=0.09, marks=0.10), stains, sx, lines)
+        return texture, np.float32(0.065) * sx + waves, np.float32(0.065) * sy - waves
     streaks = brushed(patch, rng)
-    texture = stains * (1 + np.float32(0.055) * streaks) + np.float32(0.16) * hair
-    bump = np.float32(0.06) * streaks + waviness
+    texture = by_strips(partial(_reflectance, contrast=0.055, marks=0.16), stains, streaks, lines)
+    bump = np.float32(0.06) * streaks + waves
     return texture, -np.float32(np.sin(brush)) * bump, np.float32(np.cos(brush)) * bump
 
 
-def _hairlines(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> Array:
-    """Faint marks of handling that every part carries, [h, w] in [-1, 1]."""
+def _reflectance(stains: Array, pattern: Array, lines: NDArray[np.uint8], *, contrast: float, marks: float) -> Array:
+    stained = stains * np.float32(0.035) + 1
+    hair = (lines.astype(np.float32) - 128) / 128
+    return stained * (1 + np.float32(contrast) * pattern) + np.float32(marks) * hair
+
+
+def _hairlines(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Faint marks of handling that every part carries, [h, w], brighter and darker than 128."""
     lines = np.full(shape, 128, np.uint8)
     for _ in range(rng.poisson(9)):
         start, angle, length = rng.uniform(0, 1, 2) * shape[::-1], rng.uniform(0, np.pi), rng.gamma(2, 3.0) * scale
         end = start + length * np.array([np.cos(angle), np.sin(angle)])
         ends = [tuple(int(16 * c) for c in point) for point in (start, end)]
         cv2.line(lines, ends[0], ends[1], int(128 + rng.choice([-1, 1]) * rng.integers(30, 110)), 1, cv2.LINE_AA, 4)
-    return (lines.astype(np.float32) - 128) / 128
+    return lines
 
 
 def _antialiased(distance: Array, patch: Patch) -> Array:
     """Coverage where a plane is seen obliquely: distance over its own change from pixel to pixel."""
     gx, gy = (cv2.Sobel(distance, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1)))
-    change = np.maximum(np.sqrt(gx * gx + gy * gy), np.float32(0.3 / patch.scale))
-    return coverage(distance / change, 1.0)
+    least = np.float32(0.3 / patch.scale)
+    return by_strips(
+        lambda far, dx, dy: coverage(far / np.maximum(np.sqrt(dx * dx + dy * dy), least), 1.0), distance, gx, gy
+    )
 
 
 def _walls(alpha: Array, lower: NDArray[np.float64], patch: Patch) -> Array:
@@ -193,5 +203,6 @@ def _walls(alpha: Array, lower: NDArray[np.float64], patch: Patch) -> Array:
     for part in (1 / 3, 2 / 3, 1.0):
         move = (1 - part) * np.eye(2, 3) + part * lower
         move[:, 2] += move[:, :2] @ corner - corner
-        covered = np.maximum(covered, cv2.warpAffine(alpha, move, alpha.shape[::-1], flags=cv2.INTER_LINEAR))
+        moved = as_array(cv2.warpAffine(alpha, move, alpha.shape[::-1], flags=cv2.INTER_LINEAR))
+        covered = np.maximum(covered, moved, out=moved)
     return covered

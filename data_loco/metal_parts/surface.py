@@ -1,9 +1,13 @@
 """Textures: brushed steel, the spangle of galvanised steel, black cloth."""
 
+from functools import partial
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from data_loco.metal_parts.geometry import Array, Patch, as_array
+from data_loco.metal_parts.strips import by_strips
 
 
 def brushed(patch: Patch, rng: np.random.Generator) -> Array:
@@ -11,11 +15,17 @@ def brushed(patch: Patch, rng: np.random.Generator) -> Array:
     rows, cols = (max(int(np.ptp(axis) * patch.scale), 16) for axis in (patch.v, patch.u))
     strokes = rng.standard_normal((rows, cols), dtype=np.float32)
     lengths = max(cols // 4, 3), max(cols // 20, 3)
-    long, short = (cv2.blur(strokes, (length, 1)) * np.float32(length**0.5) for length in lengths)
-    texture = np.float32(0.86) * long + np.float32(0.5) * short[::-1]
+    long, short = (as_array(cv2.blur(strokes, (length, 1))) for length in lengths)
+    texture = by_strips(partial(_streaks, lengths=lengths), long, short[::-1])
     x = patch.u * np.float32(patch.scale) + np.float32(cols / 2)
     y = patch.v * np.float32(patch.scale) + np.float32(rows / 2)
     return as_array(cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
+
+
+def _streaks(long: Array, short: Array, *, lengths: tuple[int, int]) -> Array:
+    """Strokes of two `lengths` in pixels, from noise averaged over those."""
+    long, short = long * np.float32(lengths[0] ** 0.5), short * np.float32(lengths[1] ** 0.5)
+    return np.float32(0.86) * long + np.float32(0.5) * short
 
 
 def spangle(patch: Patch, rng: np.random.Generator, grain: float) -> tuple[Array, Array]:
@@ -27,10 +37,11 @@ def spangle(patch: Patch, rng: np.random.Generator, grain: float) -> tuple[Array
     blurred = cv2.GaussianBlur(rng.standard_normal((height, width), dtype=np.float32), (0, 0), grain * patch.scale / 6)
     _, labels = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     warp = blurred * np.float32(grain * patch.scale / 5 / blurred.std())
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    labels = cv2.remap(labels.astype(np.float32), x + warp, y + warp[::-1], cv2.INTER_NEAREST).astype(np.int32)
-    tilt = rng.standard_normal((labels.max() + 1, 2), dtype=np.float32)
-    soft = cv2.GaussianBlur(tilt[labels], (0, 0), max(0.08 * patch.scale, 0.4))
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+    wavy = as_array(cv2.remap(labels.astype(np.float32), x + warp, y + warp[::-1], cv2.INTER_NEAREST))
+    crystal = wavy.astype(np.int32)
+    tilt = rng.standard_normal((crystal.max() + 1, 2), dtype=np.float32)
+    soft = cv2.GaussianBlur(tilt.take(crystal, axis=0), (0, 0), max(0.08 * patch.scale, 0.4))
     return as_array(soft[..., 0]), as_array(soft[..., 1])
 
 
@@ -51,12 +62,21 @@ def cloth(size: tuple[int, int], scale: float, rng: np.random.Generator) -> Arra
     turn = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(20, 70), 1.0)
     turn = turn - np.array([[0, 0, (side - size[1]) / 2], [0, 0, (side - size[0]) / 2]])
     threads = cv2.warpAffine(weave, turn, (size[1], size[0]), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    fibres = as_array(cv2.blur(rng.standard_normal(size, dtype=np.float32), (3, 3))) * np.float32(0.67)
-    texture = fibres + as_array(threads) + np.float32(0.12) * mottle(size, rng, 22 * scale)
-    return np.float32(0.0052) * np.exp(texture) + np.float32(0.03) * _lint(size, scale, rng)
+    fibres = as_array(cv2.blur(rng.standard_normal(size, dtype=np.float32), (3, 3)))
+    folds = mottle(size, rng, 22 * scale)
+    canvas = by_strips(_fabric, fibres, as_array(threads), folds)
+    lint = _lint(size, scale, rng)
+    lies = np.nonzero(lint > 0)
+    canvas[lies] += np.float32(0.03) * (lint[lies].astype(np.float32) / 255)
+    return canvas
 
 
-def _lint(size: tuple[int, int], scale: float, rng: np.random.Generator) -> Array:
+def _fabric(fibres: Array, threads: Array, folds: Array) -> Array:
+    """Radiance of the cloth itself."""
+    return np.float32(0.0052) * np.exp(fibres * np.float32(0.67) + threads + np.float32(0.12) * folds)
+
+
+def _lint(size: tuple[int, int], scale: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     lint = np.zeros(size, np.uint8)
     for _ in range(rng.poisson(5)):
         steps = np.cumsum(rng.normal(rng.uniform(-0.2, 0.2, 2), 0.2, (6, 2)), axis=0)
@@ -65,4 +85,4 @@ def _lint(size: tuple[int, int], scale: float, rng: np.random.Generator) -> Arra
         cv2.polylines(lint, [points.astype(np.int32)], isClosed=False, color=bright, lineType=cv2.LINE_AA, shift=4)
     specks = rng.uniform(0, 1, (rng.poisson(25), 2)) * size
     lint[tuple(specks.astype(int).T)] = 160
-    return lint.astype(np.float32) / 255
+    return lint
