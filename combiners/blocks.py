@@ -8,6 +8,7 @@ Resizing and a given PCA commute (one acts on cells, the other on channels); the
 from.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from combiners.align import common_grid, resize
 from combiners.pca import Moments, Projection, check_components, principal_components
+
+log = logging.getLogger(__name__)
 
 Grid = tuple[int, int]
 
@@ -32,8 +35,13 @@ class Concatenation:
     projections_: tuple[Projection, ...] | None = field(default=None, init=False, repr=False)
     """One per extractor, set by fit."""
 
+    def check(self) -> None:
+        """Raise ValueError for parameters out of range."""
+        _check_grid(self.grid)
+
     def fit(self, features: Iterable[Sequence[Tensor]]) -> Self:
         """Learn each extractor's mean and scale."""
+        self.check()
         fitted = []
         for moments in _moments_each(features):
             scale = _unit_scale(moments.covariance, [len(moments.mean)]) if self.standardise else None
@@ -75,9 +83,18 @@ class GlobalBlock:
     projections_: tuple[Projection, ...] | None = field(default=None, init=False, repr=False)
     """One, set by fit."""
 
+    def check(self) -> None:
+        """Raise ValueError for parameters out of range."""
+        check_components(self.components)
+        _check_grid(self.grid)
+
+    def check_channels(self, channels: Sequence[int]) -> None:
+        """Raise ValueError for a count above that of the extractors' `channels` together."""
+        check_components(self.components, sum(channels))
+
     def fit(self, features: Iterable[Sequence[Tensor]]) -> Self:
         """Learn the components on the concatenated maps, that is on what is going to be transformed."""
-        check_components(self.components)
+        self.check()
         moments, channels = Moments(), []
         for members in _batches(features):
             channels = [maps.shape[1] for maps in members]
@@ -115,7 +132,7 @@ class IndividualBlocks:
     """One PCA per extractor on its own grid, resize, concatenate."""
 
     components: int | float = 0.99
-    """Maps to keep of each extractor: a count (at most its channels), or a share of its variance in (0, 1]."""
+    """Maps to keep of each extractor: a count (all of an extractor with fewer channels), or a share of its variance."""
     grid: Grid | None = None
     """(h, w) of the result; None is the finest member's, up to 32 cells along the shorter side."""
     standardise: bool = True
@@ -125,9 +142,20 @@ class IndividualBlocks:
     projections_: tuple[Projection, ...] | None = field(default=None, init=False, repr=False)
     """One per extractor, set by fit."""
 
+    def check(self) -> None:
+        """Raise ValueError for parameters out of range."""
+        check_components(self.components)
+        _check_grid(self.grid)
+
+    def check_channels(self, channels: Sequence[int]) -> None:
+        """Warn of extractors that have fewer `channels` than the count."""
+        for number, few in enumerate(channels, 1):
+            if isinstance(self.components, int) and few < self.components:
+                log.warning("extractor %d has %d channels, not %d: all are kept", number, few, self.components)
+
     def fit(self, features: Iterable[Sequence[Tensor]]) -> Self:
         """Learn each extractor's components."""
-        check_components(self.components)
+        self.check()
         fitted = []
         for moments in _moments_each(features):
             channels = len(moments.mean)
@@ -151,6 +179,11 @@ class IndividualBlocks:
         """Take back what `state` gave."""
         self.projections_ = _restored(state)
         return self
+
+
+def _check_grid(grid: Grid | None) -> None:
+    if grid is not None and min(grid) < 1:
+        raise ValueError(f"expected a grid of at least 1 x 1 cells, got {grid[0]} x {grid[1]}")
 
 
 def _batches(features: Iterable[Sequence[Tensor]]) -> Iterable[Sequence[Tensor]]:

@@ -102,19 +102,19 @@ def principal_components(
     return Projection(mean.float(), (scale[:, None] * vectors).float().contiguous())
 
 
-def check_components(components: int | float) -> None:
-    """Raise ValueError unless `components` is a positive count or a share in (0, 1]."""
+def check_components(components: int | float, channels: int | None = None) -> None:
+    """Raise ValueError unless `components` is a share in (0, 1] or a positive count, of at most `channels` if given."""
     share = isinstance(components, float) and 0 < components <= 1
     count = isinstance(components, int) and components >= 1
     if not share and not count:
         raise ValueError(f"expected components as a count >= 1 or a share of variance in (0, 1], got {components}")
+    if count and channels is not None and components > channels:
+        raise ValueError(f"expected at most {channels} components, the number of channels, got {components}")
 
 
 def _count(variances: Tensor, components: int | float) -> int:
-    check_components(components)
+    check_components(components, len(variances))
     if isinstance(components, int):
-        if components > len(variances):
-            raise ValueError(f"expected at most {len(variances)} components, the number of channels, got {components}")
         return components
     share = variances.cumsum(0) / variances.sum().clamp(min=torch.finfo(torch.float64).tiny)
     return min(len(variances), int((share < components - 1e-12).sum()) + 1)

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from ensemble_ad.errors import ConfigError
+from ensemble_ad.errors import ConfigError, naming
 
 Choices = Mapping[str, type]
 Component = Mapping[str, Any]
@@ -22,15 +22,15 @@ Component = Mapping[str, Any]
 def make(choices: Choices, component: str | Component) -> Any:
     """Return the object that `component` describes, unfitted.
 
-    Raises ConfigError for an unknown name, an unknown or missing parameter, or a value of the wrong type.
+    Raises ConfigError for an unknown name, an unknown or missing parameter, or a value of the wrong type or range.
 
     >>> from combiners import FEATURE_COMBINERS
     >>> make(FEATURE_COMBINERS, {"name": "global", "components": 8}).components
     8
     """
     parameters = resolve(choices, component)
-    chosen = choices[parameters.pop("name")]
-    return chosen(**checked(chosen, parameters))
+    name = parameters.pop("name")
+    return _made(choices, name, checked(choices[name], parameters))
 
 
 def resolve(
@@ -53,14 +53,25 @@ def resolve(
 def describe(choices: Choices, component: Component, seed: int) -> dict[str, Any]:
     """Return `component` with every parameter of its class, checked: what YAML files and cache keys are made of.
 
-    `seed` fills the parameter of that name where the component does not set it.
+    `seed` fills the parameter of that name where the component does not set it. Raises ConfigError as `make` does.
     """
     parameters = dict(component)
     name = parameters.pop("name")
     defaults = parameter_defaults(choices[name])
     if "seed" in defaults:
         defaults["seed"] = seed
-    return {"name": name, **defaults, **checked(choices[name], parameters)}
+    described = defaults | checked(choices[name], parameters)
+    _made(choices, name, described)
+    return {"name": name, **described}
+
+
+def _made(choices: Choices, name: str, parameters: Mapping[str, Any]) -> Any:
+    """Return the object, after its own `check()` where it has one: ranges are known to the component alone."""
+    component = choices[name](**parameters)
+    if hasattr(component, "check"):
+        with naming(name):
+            component.check()
+    return component
 
 
 def parameter_defaults(component: type) -> dict[str, Any]:
@@ -110,7 +121,7 @@ def first_fault(error: ValidationError) -> str:
 
 @lru_cache(maxsize=256)
 def _schema(component: type, names: tuple[str, ...]) -> type[BaseModel]:
-    hints, defaults = get_type_hints(component), parameter_defaults(component)
+    hints, defaults = get_type_hints(component, include_extras=True), parameter_defaults(component)
     entries = {name: (hints[name], defaults[name]) for name in names}
     settings = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), strict=False)
     return create_model(component.__name__, __config__=settings, **entries)  # type: ignore[call-overload]

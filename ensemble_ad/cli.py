@@ -10,9 +10,15 @@ import typer
 from rich.console import Console
 
 from ensemble_ad._siblings import check_siblings
+from ensemble_ad.cli_attribute import attribute
+from ensemble_ad.cli_compare import compare
 from ensemble_ad.cli_data import data
 from ensemble_ad.cli_run import evaluate, predict, run
 from ensemble_ad.cli_show import doctor, list_components
+from ensemble_ad.cli_survey import survey
+from ensemble_ad.cli_track import track
+from ensemble_ad.cli_tune import tune
+from ensemble_ad.errors import ConfigError, is_expected
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,8 +36,6 @@ app = typer.Typer(
 @app.callback()
 def refuse_foreign_siblings(context: typer.Context) -> None:
     """Say in a sentence that another package bears a sibling's name; `doctor` lists that among its checks."""
-    from ensemble_ad.errors import ConfigError
-
     try:
         check_siblings()
     except ImportError as error:
@@ -40,24 +44,20 @@ def refuse_foreign_siblings(context: typer.Context) -> None:
 
 
 app.add_typer(data, name="data")
+app.add_typer(track, name="track")
 app.command("run")(run)
 app.command("predict")(predict)
 app.command("evaluate")(evaluate)
+app.command("survey")(survey)
+app.command("compare")(compare)
+app.command("attribute")(attribute)
+app.command("tune")(tune)
 app.command("list")(list_components)
 app.command("doctor")(doctor)
 
 EXPECTED = 2
 """Exit status for bad input: one sentence, no traceback."""
 INTERRUPTED = 130
-MENDABLE = {
-    "data_loco.errors.DataError",
-    "ensemble_ad.errors.ConfigError",
-    "ensemble_ad.errors.StoreError",
-    "extractors.patchcore.MemoryBankError",
-    "extractors.training.TrainingError",
-    "extractors.weights.WeightsError",
-}
-"""Errors whose text says what is wrong and what to do; any other is a fault of the program and keeps its traceback."""
 
 
 def main() -> None:
@@ -78,11 +78,6 @@ def main() -> None:
             raise
         _say(str(error))
         sys.exit(EXPECTED)
-
-
-def is_expected(error: Exception) -> bool:
-    """Whether an error's text was written for the user; asked by name, so that nothing heavy is imported for it."""
-    return any(f"{kind.__module__}.{kind.__name__}" in MENDABLE for kind in type(error).__mro__)
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,7 @@
 """`ensemble-ad data ...`: look at class folders, and render some."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,39 +9,58 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ensemble_ad.cli_synthesise import synthesise
+
 if TYPE_CHECKING:
-    from data_loco.findings import DefectCount
+    from data_loco.findings import CheckReport, DefectCount, Finding
 
 data = typer.Typer(no_args_is_help=True, help="Check class folders, render metal-part classes.")
+data.command("synthesise")(synthesise)
 
 
 @data.command("check")
 def check(
-    folder: Annotated[Path, typer.Argument(help="Class folder in the LOCO layout, or MVTec AD's.")],
+    folder: Annotated[Path, typer.Argument(help="Class folder in the LOCO layout or MVTec AD's, or a folder of them.")],
     quick: Annotated[
         bool, typer.Option("--quick", help="Headers, masks and hashes only; pictures are not decoded.")
     ] = False,
 ) -> None:
-    """Say everything that is wrong with a class folder; exit status 1 on errors.
+    """Say everything that is wrong with a class folder, or with each class of a folder; exit status 1 on errors.
 
-    Example: `ensemble-ad data check out/data/flat_connector`
+    Examples:
+    `ensemble-ad data check out/data/flat_connector`
+
+    `ensemble-ad data check mvtec_loco_anomaly_detection --quick`
     """
     from data_loco import check_class
+    from data_loco.loco import class_folders
+    from data_loco.mvtec_loco import absent_classes
 
     console = Console()
-    report = check_class(folder, quick=quick)
-    for finding in report.findings:
-        colour = "red" if finding.level == "error" else "yellow"
-        console.print(f"[{colour}]{finding.level}[/{colour}] ", end="")
-        console.print(
-            f"{finding.path}: {finding.reason}; {finding.cure}", markup=False, highlight=False, soft_wrap=True
-        )
+    classes = class_folders(folder)
+    reports = []
+    for root in classes or (folder,):
+        if classes:
+            console.print(f"\n{root.name}", style="bold", markup=False, highlight=False)
+        reports.append(check_class(root, quick=quick))
+        _print_report(console, reports[-1])
+    if classes:
+        absent = list(absent_classes(folder))
+        console.print()
+        _print_findings(console, absent)
+        console.print(_summary(reports, len(absent)), markup=False, highlight=False, soft_wrap=True)
+    if any(report.errors for report in reports):
+        raise typer.Exit(1)
+
+
+def _print_report(console: Console, report: "CheckReport") -> None:
+    _print_findings(console, report.findings)
     for note in report.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     if report.errors:
         console.print(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
-        raise typer.Exit(1)
-    splits = Table(title=f"{folder.resolve().name}: pictures", title_justify="left")
+        return
+    splits = Table(title=f"{report.root.resolve().name}: pictures", title_justify="left")
     for heading in ("split", "kind", "pictures"):
         splits.add_column(heading, justify="right" if heading == "pictures" else "left")
     for row in report.splits:
@@ -49,6 +69,26 @@ def check(
     if report.defects:
         console.print(_defect_table(report.defects))
     console.print(f"no errors, {len(report.warnings)} warnings")
+
+
+def _print_findings(console: Console, findings: "Iterable[Finding]") -> None:
+    for finding in findings:
+        colour = "red" if finding.level == "error" else "yellow"
+        console.print(f"[{colour}]{finding.level}[/{colour}] ", end="")
+        console.print(
+            f"{finding.path}: {finding.reason}; {finding.cure}", markup=False, highlight=False, soft_wrap=True
+        )
+
+
+def _summary(reports: "Sequence[CheckReport]", warnings: int) -> str:
+    """Pictures of all classes together by split and kind, errors, and warnings beside `warnings` of the parent."""
+    pictures: Counter[str] = Counter()
+    for row in (row for report in reports for row in report.splits):
+        pictures[f"{row.split}/{row.kind}"] += row.pictures
+    counted = ", ".join(f"{split} {count}" for split, count in pictures.items())
+    errors = sum(len(report.errors) for report in reports)
+    warnings += sum(len(report.warnings) for report in reports)
+    return f"{len(reports)} classes: {counted}; {errors or 'no'} errors, {warnings} warnings"
 
 
 def _defect_table(defects: "Sequence[DefectCount]") -> Table:

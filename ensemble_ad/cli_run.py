@@ -19,6 +19,20 @@ Cache = Annotated[
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps; changes the speed, not the experiment.")]
 
 
+Track = Annotated[
+    bool | None,
+    typer.Option(
+        "--track/--no-track",
+        envvar="ENSEMBLE_AD_TRACK",
+        help="Mirror the result to MLflow, in the background.",
+        show_default="track",
+    ),
+]
+TrackingUri = Annotated[
+    str | None, typer.Option(help="MLflow's; by default MLFLOW_TRACKING_URI, else mlflow.db beside the results.")
+]
+
+
 class EngineName(StrEnum):
     """What runs frozen networks."""
 
@@ -44,7 +58,11 @@ def run(
         str | None, typer.Option(help="Members, comma-separated; `ensemble-ad list` names them.")
     ] = None,
     combiner: Annotated[
-        str | None, typer.Option(help="global, individual, or none: one member alone, several merely concatenated.")
+        str | None,
+        typer.Option(
+            help="Of features: global, individual, or none (one member alone, several merely concatenated). "
+            "Of outputs: mean, maximum, median, majority_vote, logistic_regression, random_forest."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; by default out/runs/CLASS/...")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result there, too.")] = None,
@@ -57,6 +75,8 @@ def run(
     cache: Cache = Path("out/cache"),
     device: Device = "cpu",
     engine: Engine = EngineName.auto,
+    track: Track = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
     """Fit an ensemble on a class's normal pictures, evaluate it, write a folder with report.html.
 
@@ -64,6 +84,8 @@ def run(
     `ensemble-ad run --data out/data/flat_connector`
 
     `ensemble-ad run --data DIR --extractors patchcore --combiner none --seed 1`
+
+    `ensemble-ad run --data DIR --extractors patchcore,draem --combiner mean`
 
     `ensemble-ad run my.yaml --data DIR --set detector.combiner.components=64`
     """
@@ -73,6 +95,7 @@ def run(
     from ensemble_ad.errors import ConfigError
     from ensemble_ad.stages import Stages
     from ensemble_ad.store import Store
+    from ensemble_ad.tracking import chosen, home_of, mirroring, overdue
     from ensemble_ad.whole import write_text
     from extractors.runtime import using
 
@@ -81,7 +104,9 @@ def run(
         raise ConfigError(
             "--data: expected a class folder; `ensemble-ad data render flat_connector out/data` makes one"
         )
-    resolved = _experiment(experiment, preset, seed, extractors, combiner, settings or [])
+    resolved, written = _experiment(experiment, preset, seed, extractors, combiner, settings or [])
+    home = Path("out") if out is None else home_of(out.resolve().parent)
+    tracking = chosen(home, track=track, uri=tracking_uri, written=written)
     folder = open_class(data)
     store = Store(cache)
     with shown_progress(console) as progress, using(_runtime(device, engine, cache / "backbone")):
@@ -94,21 +119,26 @@ def run(
         done = running.run(stages, resolved, target, shlex.join(["ensemble-ad", *sys.argv[1:]]), notes)
         if export_maps is not None:
             running.export_maps(stages, stages.prediction(resolved.detector, "test"), export_maps)
+    notes = (*folder.notes, *overdue(tracking))
+    with mirroring(tracking) as mirror:
+        mirror(done.folder)
     if json_file is not None:
         write_text(json_file, json.dumps(done.result, indent=2))
     console.print(result_table(done.result, f"{folder.name}, preset {resolved.preset}, seed {resolved.seed}"))
     how = "everything was there already" if done.reused else f"{done.result['ms_per_picture']} ms per picture"
     console.print(f"{time.perf_counter() - start:.0f} s, {how}", highlight=False)
-    _print_next(console, target, folder.notes)
+    _print_next(console, target, notes, tracking)
 
 
-def _print_next(console: Console, target: Path, notes: tuple[str, ...]) -> None:
+def _print_next(console: Console, target: Path, notes: tuple[str, ...], tracking: Any) -> None:
     """Say where the report is and what to type for one's own pictures."""
     predict_command = f"ensemble-ad predict {shlex.quote(str(target))} PICTURE... --out out/predictions"
     lines = [f"note: {note}" for note in notes]
     lines.append(f"report: {(target / 'report.html').resolve()}")
     lines.append("your own pictures: ensemble-ad data check DIR && ensemble-ad run --data DIR")
     lines.append(f"single pictures: {predict_command}")
+    if tracking is not None:
+        lines.append(f"MLflow, {tracking.shown}: ensemble-ad track ui {shlex.quote(str(tracking.home))}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -120,7 +150,8 @@ def _experiment(
     extractors: str | None,
     combiner: str | None,
     settings: list[str],
-) -> Any:
+) -> tuple[Any, Any]:
+    """The resolved experiment, and what the file says about tracking, which is no part of it."""
     from ensemble_ad.experiment import DEFAULTS, load_experiment, read_yaml, with_settings
 
     content = read_yaml(path) if path is not None else {}
@@ -132,23 +163,40 @@ def _experiment(
         content["detector"] = _detector(content.get("detector", DEFAULTS["detector"]), extractors, combiner)
     if settings and "detector" not in content:
         content["detector"] = DEFAULTS["detector"]
-    return load_experiment(with_settings(content, settings), str(path or "experiment"))
+    content = with_settings(content, settings)
+    written = content.pop("tracking", None)
+    return load_experiment(content, str(path or "experiment")), written
 
 
 def _detector(before: Any, extractors: str | None, combiner: str | None) -> Any:
-    """The detector `before` with other members or another block; an ensemble keeps the rest of its settings."""
-    from ensemble_ad.experiment import DEFAULTS
+    """The detector `before` with other members or another combiner; an ensemble keeps the rest of its settings."""
+    from combiners import OUTPUT_COMBINERS
 
     given = {"name": before} if isinstance(before, str) else before
     if not isinstance(given, dict):
         return before  # whoever resolves it says what is wrong
-    members = [given["method"]] if "method" in given else given.get("extractors", DEFAULTS["detector"]["extractors"])
-    names = members if extractors is None else [name.strip() for name in extractors.split(",")]
-    block = given.get("combiner", "global") if combiner is None else combiner
-    if block == "none" and len(names) == 1:
+    names = _members(given) if extractors is None else [name.strip() for name in extractors.split(",")]
+    outputs = given.get("name") == "output_ensemble"
+    rule = given.get("combiner", "mean" if outputs else "global") if combiner is None else combiner
+    if (rule.get("name") if isinstance(rule, dict) else rule) in OUTPUT_COMBINERS:
+        kept = {key: given[key] for key in ("score_combiner", "calibration", "folds") if key in given}
+        return {"name": "output_ensemble", "detectors": names, "combiner": rule, **kept}
+    if rule == "none" and len(names) == 1:
         return {"name": "standalone", "method": names[0]}
     kept = {key: given[key] for key in ("discriminator", "sigma", "image_score") if key in given}
-    return {"name": "feature_ensemble", "extractors": names, "combiner": block, **kept}
+    return {"name": "feature_ensemble", "extractors": names, "combiner": rule, **kept}
+
+
+def _members(detector: dict[str, Any]) -> list[Any]:
+    """The members of a detector as written: extractors, or detectors where it is made of these."""
+    from ensemble_ad.experiment import DEFAULTS
+
+    if "method" in detector:
+        return [detector["method"]]
+    members = detector.get("detectors", detector.get("extractors", DEFAULTS["detector"]["extractors"]))
+    if not isinstance(members, list):
+        return members
+    return [member.get("method", member) if isinstance(member, dict) else member for member in members]
 
 
 def _runtime(device: str, engine: EngineName, cache: Path | None = None) -> Any:

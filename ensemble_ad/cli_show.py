@@ -14,14 +14,21 @@ def list_components(
 
     Example: `ensemble-ad list patchcore`
     """
-    from combiners import FEATURE_COMBINERS
+    from combiners import CALIBRATIONS, FEATURE_COMBINERS, OUTPUT_COMBINERS
     from ensemble_ad.build import did_you_mean, parameter_defaults
     from ensemble_ad.errors import ConfigError
     from ensemble_ad.experiment import preset_names
     from ensemble_ad.schema import DETECTORS, DISCRIMINATORS
     from extractors import EXTRACTORS
 
-    groups = {"extractor": EXTRACTORS, "combiner": FEATURE_COMBINERS, "head": DISCRIMINATORS, "detector": DETECTORS}
+    groups = {
+        "extractor": EXTRACTORS,
+        "combiner": FEATURE_COMBINERS,
+        "head": DISCRIMINATORS,
+        "output combiner": OUTPUT_COMBINERS,
+        "calibration": CALIBRATIONS,
+        "detector": DETECTORS,
+    }
     known = {key: component for choices in groups.values() for key, component in choices.items()}
     if name is not None and name not in known:
         raise ConfigError(f"unknown component {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
@@ -30,10 +37,11 @@ def list_components(
         for key, component in choices.items():
             if name in (None, key):
                 purpose = (component.__doc__ or "").strip().splitlines()[0]
-                table = Table(title=f"{group} {key}: {purpose}", title_justify="left", show_header=False)
+                console.print(f"{group} {key}: {purpose}", style="italic", markup=False, highlight=False)
+                table = Table(show_header=False)
                 for parameter, default in parameter_defaults(component).items():
                     table.add_row(parameter, "required" if default is ... else str(default))
-                console.print(table)
+                console.print(table if table.row_count else "no parameters\n")
     console.print(f"presets: {', '.join(preset_names())}")
 
 

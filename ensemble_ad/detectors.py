@@ -1,16 +1,21 @@
-"""Anything that can say where an image is abnormal is a detector, and an ensemble of extractors is one."""
+"""Anything that can say where an image is abnormal is a detector, and an ensemble of extractors or detectors is one."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Generic, Literal, Protocol, Self, TypeVar
 
+import torch
+from pydantic import Field
 from torch import Tensor
 
-from combiners import FEATURE_COMBINERS
-from combiners.protocol import FeatureCombiner
+from combiners import CALIBRATIONS, FEATURE_COMBINERS, OUTPUT_COMBINERS
+from combiners.calibrated import Calibrated
+from combiners.protocol import Calibration, FeatureCombiner, OutputCombiner, Stacker
 from ensemble_ad.discriminator import Discriminator
-from ensemble_ad.prediction import Prediction
+from ensemble_ad.output_samples import Labelled, no_anomalies, picture_examples, pixel_examples, pixel_values
+from ensemble_ad.prediction import Prediction, joined
 from extractors.backbone import backbone_of, sharing
 from extractors.protocol import Extractor, Method
 from extractors.smoothing import PUBLISHED_SIGMA, to_picture
@@ -62,7 +67,7 @@ class FeatureEnsemble:
     """Brings their features together."""
     discriminator: Discriminator = field(default_factory=Discriminator)
     """Scores the combined features, cell by cell."""
-    sigma: float = PUBLISHED_SIGMA
+    sigma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = PUBLISHED_SIGMA
     """Gaussian smoothing of the map, in pixels."""
     image_score: Literal["maximum", "top_mean"] = "maximum"
     """Largest cell score, or the mean of the top 1 % of the cells."""
@@ -95,6 +100,97 @@ class FeatureEnsemble:
         return Prediction(picture_scores(cells, self.image_score), to_picture(cells, size, self.sigma))
 
 
+@dataclass(eq=False)
+class OutputEnsemble:
+    """Detectors -> calibrated maps and image scores -> one map and one score; ensembles may be members."""
+
+    detectors: Sequence[Detector]
+    """The members, fitted or not."""
+    combiner: OutputCombiner = field(default_factory=OUTPUT_COMBINERS["mean"])
+    """Combines the maps, pixel by pixel."""
+    score_combiner: OutputCombiner | None = None
+    """Combines the image scores; None is another of the same kind as `combiner`."""
+    calibration: Calibration = field(default_factory=CALIBRATIONS["robust"])
+    """Brings the members to one scale; learned twice, for maps and for image scores."""
+    folds: Annotated[int, Field(ge=2)] | None = None
+    """None calibrates on validation pictures. A number calibrates on training pictures instead: in so many parts, each
+    judged by members that were fitted on the rest; as many as there are training pictures is leave-one-out."""
+    maps_: Calibrated = field(init=False, repr=False)
+    """Learned by fit."""
+    scores_: Calibrated = field(init=False, repr=False)
+    """Learned by fit."""
+
+    def __post_init__(self) -> None:
+        self.maps_ = Calibrated(deepcopy(self.calibration), deepcopy(self.combiner))
+        self.scores_ = Calibrated(deepcopy(self.calibration), deepcopy(self.score_combiner or self.combiner))
+
+    def fit(self, images: Iterable[Tensor], validation: Iterable[Tensor]) -> Self:
+        """Fit each member by its own recipe, then the rules on what the members say about unseen normal images.
+
+        Raises ValueError where a rule is a stacker: it needs synthetic anomalies, see `fit_rules`.
+        """
+        if isinstance(self.maps_.combiner, Stacker) or isinstance(self.scores_.combiner, Stacker):
+            no_anomalies(0)
+        if self.folds is None:
+            self._fit_members(images, validation)
+            return self.fit_rules(self._say(validation))
+        pictures, said = torch.cat(list(images)), []
+        for rest, part in folds_of(len(pictures), self.folds):
+            self._fit_members([pictures[rest]], validation)
+            said.append(self._say([pictures[part]]))
+        self._fit_members(images, validation)
+        return self.fit_rules([joined(list(parts)) for parts in zip(*said)])
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Combined maps and image scores."""
+        with sharing_of(extractors_in(self)):
+            return self.fuse([detector.predict(images) for detector in self.detectors])
+
+    def fit_rules(self, normal: Sequence[Prediction], synthetic: Callable[[int], Labelled] = no_anomalies) -> Self:
+        """Learn calibrations and combiners from each member's prediction of the same unseen normal pictures.
+
+        Stackers get what `synthetic(seed)` gives: predictions of anomalies that were made from normal pictures.
+        """
+        self.maps_.fit(pixel_values([member.maps for member in normal]))
+        self.scores_.fit(torch.stack([member.scores for member in normal]))
+        if isinstance(self.maps_.combiner, Stacker):
+            seed = self.maps_.combiner.seed
+            self.maps_.learn(*pixel_examples(synthetic(seed), seed))
+        if isinstance(self.scores_.combiner, Stacker):
+            self.scores_.learn(*picture_examples(synthetic(self.scores_.combiner.seed)))
+        return self
+
+    def fuse(self, members: Sequence[Prediction]) -> Prediction:
+        """Each member's prediction of the same N pictures -> the ensemble's."""
+        maps = self.maps_.transform(torch.stack([member.maps for member in members]))
+        return Prediction(self.scores_.transform(torch.stack([member.scores for member in members])), maps)
+
+    def _fit_members(self, images: Iterable[Tensor], validation: Iterable[Tensor]) -> None:
+        with sharing_of(extractors_in(self)):
+            for detector in self.detectors:
+                detector.fit(images, validation)
+
+    def _say(self, pictures: Iterable[Tensor]) -> list[Prediction]:
+        """Each member's prediction of all batches."""
+        batches = list(pictures)
+        if not batches:
+            raise ValueError("expected normal validation pictures to calibrate on, got none; set folds")
+        with sharing_of(extractors_in(self)):
+            return [joined([detector.predict(images) for images in batches]) for detector in self.detectors]
+
+
+def folds_of(count: int, folds: int) -> list[tuple[list[int], list[int]]]:
+    """Return for each fold which of 0 .. `count` - 1 to fit on and which to judge; raises ValueError for a bad number.
+
+    >>> folds_of(5, 2)
+    [([1, 3], [0, 2, 4]), ([0, 2, 4], [1, 3])]
+    """
+    if not 2 <= folds <= count:
+        raise ValueError(f"expected folds from 2 to {count}, the number of training pictures, got {folds}")
+    judged = [range(first, count, folds) for first in range(folds)]
+    return [([number for number in range(count) if number not in part], list(part)) for part in judged]
+
+
 def picture_scores(cells: Tensor, rule: Literal["maximum", "top_mean"]) -> Tensor:
     """`[N, h, w]` -> `[N]`: the largest cell, or the mean of the top 1 % (at least one cell).
 
@@ -111,6 +207,15 @@ def picture_scores(cells: Tensor, rule: Literal["maximum", "top_mean"]) -> Tenso
 def sharing_of(extractors: Iterable[Extractor]) -> AbstractContextManager[None]:
     """Let extractors that read the same frozen network share its passes."""
     return sharing([backbone_of(vars(extractor)) for extractor in extractors])
+
+
+def extractors_in(detector: Detector) -> list[Extractor]:
+    """Return every extractor of a detector, those of nested members too."""
+    if isinstance(detector, OutputEnsemble):
+        return [extractor for member in detector.detectors for extractor in extractors_in(member)]
+    if isinstance(detector, FeatureEnsemble):
+        return list(detector.extractors)
+    return [detector.method] if isinstance(detector, Standalone) else []
 
 
 @dataclass(frozen=True)

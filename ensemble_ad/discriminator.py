@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ensemble_ad.simplex import simplex_fields
 from extractors.noise_contrast import Contrast, Noise, Recipe, contrast, create
+from extractors.ranges import check_range
 from extractors.rows import as_grid, as_rows, gather_rows
 from extractors.runtime import device
 
@@ -59,11 +60,19 @@ class Discriminator:
     std_: Tensor | None = field(default=None, init=False, repr=False)
     """`[]`: root mean channel variance, set by fit."""
 
+    def check(self) -> None:
+        """Raise ValueError for parameters out of range."""
+        check_range(self, "hidden", "epochs", least=1)
+        check_range(self, "batch", least=2)
+        check_range(self, "noise_std", "simplex_frequency", "margin", "learning_rate", "adaptor_learning_rate", above=0)
+        check_range(self, "weight_decay", "adaptor_weight_decay", least=0)
+
     def fit(self, features: Iterable[Tensor]) -> Self:
         """Train on combined features of normal images, batches `[N, C, h, w]`.
 
         Raises ValueError when there is no batch, TrainingError when the loss is not finite.
         """
+        self.check()
         rows, grid = gather_rows(features)
         self.mean_ = rows.mean(0)
         self.std_ = rows.var(0).mean().sqrt().clamp(min=1e-12)

@@ -5,6 +5,7 @@ import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -65,6 +66,12 @@ def _git(*words: str) -> str:
 
 
 def peak_memory_mb() -> float:
-    """Return the most memory that this process has held so far, in MiB."""
+    """Return the most memory that this process has held so far, or since `forget_peak_memory`, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def forget_peak_memory() -> None:
+    """Let `peak_memory_mb` count from now on; on other systems than Linux it goes on counting from the start."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

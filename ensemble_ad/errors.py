@@ -6,6 +6,17 @@ from traceback import walk_tb
 
 OURS = ("combiners", "data_loco", "ensemble_ad", "extractors")
 
+MENDABLE = {
+    "data_loco.errors.DataError",
+    "ensemble_ad.errors.ConfigError",
+    "ensemble_ad.errors.EngineError",
+    "ensemble_ad.errors.StoreError",
+    "extractors.patchcore.MemoryBankError",
+    "extractors.training.TrainingError",
+    "extractors.weights.WeightsError",
+}
+"""Errors whose text says what is wrong and what to do; any other is a fault of the program and keeps its traceback."""
+
 
 class ConfigError(ValueError):
     """An experiment that cannot be run as written: says which key, what was expected and what came."""
@@ -13,6 +24,15 @@ class ConfigError(ValueError):
 
 class StoreError(RuntimeError):
     """The folder for results cannot be used: full, read-only, or not a folder of ours."""
+
+
+class EngineError(RuntimeError):
+    """What does the work is gone as a whole, such as a scheduler; what it finished is kept."""
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether an error's text was written for the user; asked by name, so that nothing heavy is imported for it."""
+    return any(f"{kind.__module__}.{kind.__name__}" in MENDABLE for kind in type(error).__mro__)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ Device, workers and paths are no part of it: they do not change the answer.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import yaml
 
 from ensemble_ad.build import did_you_mean
 from ensemble_ad.errors import ConfigError
+from ensemble_ad.key_path import put
 from ensemble_ad.plain import plain
 
 Preset = dict[str, Any]
@@ -52,11 +54,13 @@ class Experiment:
         return yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True)
 
 
+DEFAULT_MEMBERS = ["patchcore", "draem", "cs_flow", "simplenet"]
+"""A memory of patches, a repairer, a flow and a discriminator: four different ideas of what is abnormal."""
 DEFAULTS: dict[str, Any] = {
     "preset": "cpu",
     "seed": 0,
     "quantile": 0.99,
-    "detector": {"name": "feature_ensemble", "extractors": ["patchcore", "simplenet"], "combiner": "global"},
+    "detector": {"name": "feature_ensemble", "extractors": DEFAULT_MEMBERS, "combiner": "global"},
 }
 KEYS = ("preset", "size", "seed", "quantile", "detector")
 
@@ -76,7 +80,13 @@ def load_preset(name: str) -> Preset:
             f"unknown preset {name!r}{did_you_mean(name, dict.fromkeys(preset_names()))}; there are "
             f"{', '.join(preset_names())}, or name a YAML file"
         )
-    return yaml.safe_load((resources.files("ensemble_ad") / "presets" / f"{name}.yaml").read_text())
+    return plain(_packaged_preset(name))
+
+
+@lru_cache
+def _packaged_preset(name: str) -> Preset:
+    content: Preset = yaml.safe_load((resources.files("ensemble_ad") / "presets" / f"{name}.yaml").read_text())
+    return content
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -93,7 +103,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def with_settings(content: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Return `content` with `key.path=value` settings applied; list entries are named by position.
+    """Return `content` with `key.path=value` settings applied; see `key_path` for paths.
 
     >>> with_settings({"detector": "feature_ensemble"}, ["seed=3", "detector.combiner.components=32"])["seed"]
     3
@@ -107,31 +117,8 @@ def with_settings(content: Mapping[str, Any], settings: Sequence[str]) -> dict[s
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {setting!r}: {text!r} is not valid YAML") from error
-        _put(result, path.split("."), value, setting)
+        put(result, path, value, f"--set {setting!r}")
     return result
-
-
-def _put(node: Any, path: list[str], value: Any, setting: str) -> None:
-    for number, key in enumerate(path):
-        last = number == len(path) - 1
-        if isinstance(node, list):
-            if not key.isdecimal() or int(key) >= len(node):
-                raise ConfigError(f"--set {setting!r}: expected a position 0 to {len(node) - 1}, got {key!r}")
-            place: Any = int(key)
-        else:
-            place = key
-        if last:
-            node[place] = value
-            return
-        child = node[place] if isinstance(node, list) else node.setdefault(place, {})
-        if isinstance(child, str):  # a component by its name alone
-            child = {"name": child}
-            node[place] = child
-        if not isinstance(child, (dict, list)):
-            raise ConfigError(
-                f"--set {setting!r}: {'.'.join(path[: number + 1])} is a value, it has no {path[number + 1]!r}"
-            )
-        node = child
 
 
 def check_keys(content: Mapping[str, Any], known: Sequence[str], where: str) -> None:

@@ -1,7 +1,8 @@
 """Scores, verdicts and pictures for new photographs, one batch in memory at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from data_loco.loading import Pictures, read_picture, to_size
 from data_loco.picture_files import is_picture, pictures_in
 from data_loco.sample import Sample
 from ensemble_ad.outcome import at_size
-from ensemble_ad.persistence import load_detector
+from ensemble_ad.persistence import Saved, load_detector
 from ensemble_ad.progress import Progress
 from ensemble_ad.report import heat_map, overlay
 from ensemble_ad.whole import adding_to
@@ -31,6 +32,27 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
+class Judged(NamedTuple):
+    """What a detector says about one picture."""
+
+    sample: Sample
+    score: float
+    """Higher is more anomalous."""
+    anomalous: bool
+    """Whether the score is above the threshold."""
+    scores: np.ndarray
+    """Anomaly map, float32 [H, W] at the picture's own size."""
+
+
+def judge(saved: Saved, samples: Sequence[Sample]) -> Iterator[Judged]:
+    """Yield scores, verdicts and maps of pictures in order, one batch in memory at a time."""
+    rest = iter(samples)
+    for images in Pictures(samples, saved.experiment.size):
+        prediction = saved.detector.predict(images)
+        for score, scores, sample in zip(prediction.scores.tolist(), prediction.maps, rest):
+            yield Judged(sample, score, score > saved.threshold, at_size(scores, sample.shape()))
+
+
 def predict_pictures(run: Path, paths: Sequence[Path], out: Path, progress: Progress) -> pd.DataFrame:
     """Write `scores.csv`, and a heat map and an overlay per picture, into `out`; return the table.
 
@@ -41,15 +63,11 @@ def predict_pictures(run: Path, paths: Sequence[Path], out: Path, progress: Prog
     samples = [Sample(path, "test", "unknown", path.stem) for path in paths]
     rows: list[dict[str, str | float | bool]] = []
     with adding_to(out) as folder:
-        for number, images in enumerate(Pictures(samples, saved.experiment.size), 1):
-            prediction = saved.detector.predict(images)
-            for score, scores, sample in zip(prediction.scores, prediction.maps, samples[len(rows) :]):
-                stem = folder / f"{len(rows):05d}_{sample.id}"
-                _draw(sample.path, at_size(scores, sample.shape()), saved.scale, stem)
-                rows.append(
-                    {"picture": str(sample.path), "score": float(score), "anomalous": bool(score > saved.threshold)}
-                )
-                progress.update("predict", len(rows), len(samples), f"batch {number}")
+        for picture in judge(saved, samples):
+            path = picture.sample.path
+            _draw(path, picture.scores, saved.scale, folder / f"{len(rows):05d}_{picture.sample.id}")
+            rows.append({"picture": str(path), "score": picture.score, "anomalous": picture.anomalous})
+            progress.update("predict", len(rows), len(samples))
         table = pd.DataFrame(rows)
         table.to_csv(folder / "scores.csv", index=False)
     return table

@@ -11,10 +11,11 @@ from data_loco import GOOD
 from data_loco.loading import to_size
 from ensemble_ad.environment import environment
 from ensemble_ad.experiment import Experiment
+from ensemble_ad.labels import label_of, title_of
 from ensemble_ad.outcome import Outcome
 from ensemble_ad.prediction import Prediction
 from ensemble_ad.report import PictureRow, RunReport, choose_pictures, normal_scale, write_report
-from ensemble_ad.stages import Stages, extractors_of
+from ensemble_ad.stages import Stages
 
 FUSED = "fused"
 PAGE_SIZE = 512
@@ -54,27 +55,14 @@ def report_of(
     return lambda path: write_report(report, path)
 
 
-def title_of(description: Mapping[str, Any]) -> str:
-    """Return a detector's name for people.
-
-    >>> title_of({"name": "standalone", "method": {"name": "patchcore"}})
-    'patchcore alone'
-    """
-    names = " + ".join(entry["name"] for entry in extractors_of(description))
-    return (
-        f"{names} alone" if description["name"] == "standalone" else f"{names}, {description['combiner']['name']} block"
-    )
-
-
 def _member_predictions(stages: Stages, description: Mapping[str, Any]) -> dict[str, tuple[Prediction, Prediction]]:
     """Each member's own maps of validation and test, by name; nothing for a method alone."""
-    if description["name"] == "standalone":
-        return {}
-    members = {}
-    for number, entry in enumerate(description["extractors"]):
-        alone = {"name": "standalone", "method": entry}
-        name = entry["name"] if entry["name"] not in members else f"{entry['name']} {number + 1}"
-        members[name] = (stages.prediction(alone, "validation"), stages.prediction(alone, "test"))
+    alone = [{"name": "standalone", "method": entry} for entry in description.get("extractors", ())]
+    members: dict[str, tuple[Prediction, Prediction]] = {}
+    for number, member in enumerate(description.get("detectors", alone)):
+        label = label_of(member)
+        name = label if label not in members else f"{label} {number + 1}"
+        members[name] = (stages.prediction(member, "validation"), stages.prediction(member, "test"))
     return members
 
 

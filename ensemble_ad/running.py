@@ -3,8 +3,9 @@
 import errno
 import json
 import os
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from data_loco.loading import Pictures
 from ensemble_ad.environment import environment, peak_memory_mb
 from ensemble_ad.errors import StoreError
 from ensemble_ad.experiment import Experiment
-from ensemble_ad.outcome import at_size, outcome
+from ensemble_ad.labels import slug_of
+from ensemble_ad.outcome import Outcome, at_size, contributions, outcome
 from ensemble_ad.persistence import Saved, save_detector
 from ensemble_ad.prediction import Prediction
+from ensemble_ad.progress import tracked
 from ensemble_ad.report import normal_scale
 from ensemble_ad.run_report import report_of
 from ensemble_ad.stages import Stages
-from ensemble_ad.store import as_store_error, key_of
+from ensemble_ad.store import Entry, as_store_error, key_of
 from ensemble_ad.verdict import threshold_of
 from ensemble_ad.whole import adding_to, replacing
 from extractors import recall
@@ -38,6 +41,8 @@ LATENCY_PASSES = 4
 """How often they are timed; the first pass also warms up."""
 MARKER = "experiment.yaml"
 """A folder with this file is a run and may be replaced by another one."""
+RECORD = (MARKER, "environment.yaml", "result.json", "per_image.csv", "contributions.npz")
+"""Files that a run and a cell of a survey leave alike."""
 
 
 @dataclass(frozen=True)
@@ -51,44 +56,77 @@ class Run:
     """Whether every stage lay there already."""
 
 
-def refuse_errors(root: Path) -> tuple[str, ...]:
-    """Raise DataError with the first findings when a class folder has errors; return its warnings."""
+@dataclass(frozen=True)
+class Measured:
+    """What a detector says about a class's pictures, and how good that is."""
+
+    validation: Prediction
+    prediction: Prediction
+    """Of the test split."""
+    outcome: Outcome
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """result.json: every metric, cost, threshold and notes."""
+        return self.outcome.result
+
+
+def refuse_errors(root: Path, unused: Sequence[str] = ()) -> tuple[str, ...]:
+    """Raise DataError with the first findings when a class folder has errors; return its warnings.
+
+    Errors in the folders `unused`, which the caller will not read, do not matter.
+    """
     report = check_class(root, quick=True)
-    if report.errors:
-        shown = "\n".join(f"  {finding.path}: {finding.reason}; {finding.cure}" for finding in report.errors[:5])
-        more = f"\n  and {len(report.errors) - 5} more" if len(report.errors) > 5 else ""
-        raise DataError(
-            root, f"has {len(report.errors)} errors:\n{shown}{more}\n", f"see `ensemble-ad data check {root}`"
-        )
+    errors = [
+        finding for finding in report.errors if not any(finding.path.is_relative_to(root / name) for name in unused)
+    ]
+    if errors:
+        shown = "\n".join(f"  {finding.path}: {finding.reason}; {finding.cure}" for finding in errors[:5])
+        more = f"\n  and {len(errors) - 5} more" if len(errors) > 5 else ""
+        raise DataError(root, f"has {len(errors)} errors:\n{shown}{more}\n", f"see `ensemble-ad data check {root}`")
     return tuple(f"{finding.path.name}: {finding.reason}" for finding in report.warnings) + report.notes
 
 
 def default_out(experiment: Experiment, folder: ClassFolder, base: Path) -> Path:
     """Return a run folder's name: class, detector, and a hash of the experiment."""
-    detector = experiment.detector
-    members = [detector["method"]] if "method" in detector else detector["extractors"]
-    names = "+".join(member["name"] for member in members)
-    block = f"-{detector['combiner']['name']}" if "combiner" in detector else ""
     digest = key_of({"experiment": experiment.to_yaml()})[:8]
-    return base / folder.name / f"{names}{block}-{Path(experiment.preset).stem}-seed{experiment.seed}-{digest}"
+    name = f"{slug_of(experiment.detector)}-{Path(experiment.preset).stem}-seed{experiment.seed}-{digest}"
+    return base / folder.name / name
 
 
 def run(stages: Stages, experiment: Experiment, out: Path, command: str, notes: tuple[str, ...] = ()) -> Run:
     """Do what is not done yet, and write the run folder `out`, whole or not at all."""
     refuse_foreign(out)
     refuse_unwritable(out)
-    description = experiment.detector
-    validation = stages.prediction(description, "validation")
-    prediction = stages.prediction(description, "test")
-    threshold = threshold_of(validation.scores, experiment.quantile)
-    reached = outcome(stages, description, prediction)
-    result = reached.result | cost_of(stages, experiment) | {"threshold": threshold, "notes": list(notes)}
-    report = report_of(stages, experiment, validation, prediction, replace(reached, result=result), command)
+    done = measure(stages, experiment, notes)
+    report = report_of(stages, experiment, done.validation, done.prediction, done.outcome, command)
     with replacing(out) as folder:
-        _write(folder, stages, experiment, prediction, result, normal_scale(validation.maps.numpy()))
+        write_record(folder, stages, experiment, done)
+        _write_run(folder, stages, experiment, done)
         report(folder / "report.html")
         refuse_foreign(out)  # it may have come meanwhile
-    return Run(out, result, reused=all(entry.reused for _, entry in stages.store.log))
+    return Run(out, done.result, reused=all(entry.reused for _, entry in stages.store.log))
+
+
+def measure(stages: Stages, experiment: Experiment, notes: Sequence[str] = (), *, timed: bool = True) -> Measured:
+    """Predict and evaluate, doing what is not done yet; `timed` also measures the time per picture."""
+    validation = stages.prediction(experiment.detector, "validation")
+    prediction = stages.prediction(experiment.detector, "test")
+    threshold = threshold_of(validation.scores, experiment.quantile)
+    reached = outcome(stages, experiment.detector, prediction)
+    cost = cost_of(stages, experiment, timed=timed)
+    result = reached.result | cost | {"threshold": threshold, "notes": list(notes)}
+    return Measured(validation, prediction, replace(reached, result=result))
+
+
+def write_record(folder: Path, stages: Stages, experiment: Experiment, done: Measured) -> None:
+    """Write what a run and a cell of a survey leave alike, and what comparisons and tracking read."""
+    (folder / MARKER).write_text(experiment.to_yaml())
+    (folder / "environment.yaml").write_text(yaml.safe_dump(environment(), sort_keys=False))
+    (folder / "result.json").write_text(json.dumps(done.result, indent=2))
+    per_image(stages, done.prediction, done.result["threshold"]).to_csv(folder / "per_image.csv", index=False)
+    pieces = contributions(stages, experiment.detector, done.prediction)
+    shutil.copyfile(pieces, folder / pieces.name)
 
 
 def refuse_foreign(out: Path) -> None:
@@ -104,20 +142,28 @@ def refuse_unwritable(out: Path) -> None:
         raise as_store_error(out, PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest)))
 
 
-def cost_of(stages: Stages, experiment: Experiment) -> dict[str, Any]:
-    """Return class, preset, seed, seconds of every stage (as they were when computed), milliseconds and memory."""
-    stages.progress.update("time per picture", 0, 1)
-    milliseconds = milliseconds_per_picture(stages, experiment.detector)
-    stages.progress.update("time per picture", 1, 1)
+def cost_of(stages: Stages, experiment: Experiment, *, timed: bool = True) -> dict[str, Any]:
+    """Return class, preset, seed, seconds and memory of the stages (as they were when computed), milliseconds."""
+    milliseconds = milliseconds_per_picture(stages, experiment.detector) if timed else None
+    entries = {entry.key: (name, entry) for name, entry in stages.store.log}
     return {
         "class": stages.folder.name,
         "preset": experiment.preset,
         "seed": experiment.seed,
         "size": list(experiment.size),
-        "seconds": {name: entry.seconds for name, entry in stages.store.log},
+        "seconds": _seconds_by_stage(entries.values()),
         "ms_per_picture": milliseconds,
-        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_mb": max([peak_memory_mb(), *(entry.memory_mb for _, entry in entries.values())]),
     }
+
+
+def _seconds_by_stage(stages: Iterable[tuple[str, Entry]]) -> dict[str, float]:
+    """Different stages of one name, such as two settings of a method, are numbered."""
+    seconds: dict[str, float] = {}
+    for name, entry in stages:
+        same = sum(known == name or known.startswith(f"{name} #") for known in seconds)
+        seconds[f"{name} #{same + 1}" if same else name] = entry.seconds
+    return seconds
 
 
 def milliseconds_per_picture(stages: Stages, description: Mapping[str, Any]) -> float | None:
@@ -131,7 +177,7 @@ def milliseconds_per_picture(stages: Stages, description: Mapping[str, Any]) -> 
     detector = stages.detector(description)
     seconds = []
     with using(replace(runtime(), cache=None)):
-        for _ in range(LATENCY_PASSES):
+        for _ in tracked(range(LATENCY_PASSES), "time per picture", stages.progress, LATENCY_PASSES):
             recall.forget()
             start = time.perf_counter()
             for images in Pictures(samples, stages.size):
@@ -152,23 +198,12 @@ def export_maps(stages: Stages, prediction: Prediction, folder: Path) -> None:
             stages.progress.update("export maps", index + 1, len(stages.folder.test))
 
 
-def _write(
-    folder: Path,
-    stages: Stages,
-    experiment: Experiment,
-    prediction: Prediction,
-    result: Mapping[str, Any],
-    scale: tuple[float, float],
-) -> None:
-    (folder / MARKER).write_text(experiment.to_yaml())
-    (folder / "environment.yaml").write_text(yaml.safe_dump(environment(), sort_keys=False))
-    (folder / "result.json").write_text(json.dumps(result, indent=2))
-    per_image(stages, prediction, result["threshold"]).to_csv(folder / "per_image.csv", index=False)
-    halves = prediction.maps.to(torch.float16).numpy()
+def _write_run(folder: Path, stages: Stages, experiment: Experiment, done: Measured) -> None:
+    halves = done.prediction.maps.to(torch.float16).numpy()
     names = [f"{sample.kind}/{sample.id}" for sample in stages.folder.test]
     np.savez_compressed(folder / "maps.npz", **dict(zip(names, halves)))
-    detector = stages.detector(experiment.detector)
-    save_detector(folder / "model", Saved(experiment, detector, result["threshold"], scale))
+    detector, scale = stages.detector(experiment.detector), normal_scale(done.validation.maps.numpy())
+    save_detector(folder / "model", Saved(experiment, detector, done.result["threshold"], scale))
 
 
 def per_image(stages: Stages, prediction: Prediction, threshold: float) -> pd.DataFrame:

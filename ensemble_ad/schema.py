@@ -3,21 +3,29 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from combiners import FEATURE_COMBINERS
+from combiners import CALIBRATIONS, FEATURE_COMBINERS, OUTPUT_COMBINERS
 from ensemble_ad.build import Choices, Component, checked, describe, did_you_mean, make, parameter_defaults, resolve
-from ensemble_ad.detectors import FeatureEnsemble, Standalone
+from ensemble_ad.detectors import FeatureEnsemble, OutputEnsemble, Standalone
 from ensemble_ad.discriminator import Discriminator
 from ensemble_ad.errors import ConfigError
+from ensemble_ad.experiment import DEFAULT_MEMBERS
 from extractors import EXTRACTORS
 
-DETECTORS: Choices = {"standalone": Standalone, "feature_ensemble": FeatureEnsemble}
+DETECTORS: Choices = {
+    "standalone": Standalone,
+    "feature_ensemble": FeatureEnsemble,
+    "output_ensemble": OutputEnsemble,
+}
 """Name in YAML -> class."""
 
 DISCRIMINATORS: Choices = {"discriminator": Discriminator}
 
+MEMBERS: Choices = {**EXTRACTORS, **DETECTORS}
+"""What an output ensemble is made of; an extractor, by its name or with parameters, stands for itself alone."""
+
 
 class Part(NamedTuple):
-    """A parameter of a detector that is a component."""
+    """A parameter of a detector that is a component, or a list of them."""
 
     choices: Choices
     default: Any
@@ -27,9 +35,15 @@ class Part(NamedTuple):
 PARTS: Mapping[str, Mapping[str, Part]] = {
     "standalone": {"method": Part(EXTRACTORS, "patchcore")},
     "feature_ensemble": {
-        "extractors": Part(EXTRACTORS, ["patchcore", "simplenet"], many=True),
+        "extractors": Part(EXTRACTORS, DEFAULT_MEMBERS, many=True),
         "combiner": Part(FEATURE_COMBINERS, "global"),
         "discriminator": Part(DISCRIMINATORS, "discriminator"),
+    },
+    "output_ensemble": {
+        "detectors": Part(MEMBERS, DEFAULT_MEMBERS, many=True),
+        "combiner": Part(OUTPUT_COMBINERS, "mean"),
+        "score_combiner": Part(OUTPUT_COMBINERS, None),
+        "calibration": Part(CALIBRATIONS, "robust"),
     },
 }
 
@@ -50,9 +64,12 @@ def resolve_detector(component: str | Component, preset: Mapping[str, Component]
                 f"{name} has no parameter {key!r}{did_you_mean(key, defaults)}; it takes {', '.join(defaults)}"
             )
     resolved: dict[str, Any] = {"name": name}
-    resolved |= {
-        key: _resolve_part(key, part, given.get(key, part.default), preset, seed) for key, part in parts.items()
-    }
+    for key, part in parts.items():
+        value = given.get(key, part.default)
+        if key == "score_combiner" and value is None:
+            value = resolved["combiner"]
+        resolved[key] = _resolve_part(key, part, value, preset, seed)
+    _refuse_weights(resolved)
     plain = {key: given.get(key, default) for key, default in defaults.items() if key not in parts}
     return resolved | checked(DETECTORS[name], plain, only=plain)
 
@@ -62,7 +79,7 @@ def build_detector(description: Mapping[str, Any]) -> Any:
     parameters = dict(description)
     name = parameters.pop("name")
     for key, part in PARTS[name].items():
-        built = [make(part.choices, entry) for entry in _listed(parameters[key])]
+        built = [_build_one(part.choices, entry) for entry in _listed(parameters[key])]
         parameters[key] = built if part.many else built[0]
     return DETECTORS[name](**parameters)
 
@@ -74,12 +91,28 @@ def _resolve_part(key: str, part: Part, value: Any, preset: Mapping[str, Compone
     return resolved if part.many else resolved[0]
 
 
+def _build_one(choices: Choices, entry: Component) -> Any:
+    return build_detector(entry) if choices is MEMBERS else make(choices, entry)
+
+
 def _resolve_one(key: str, choices: Choices, entry: Any, preset: Mapping[str, Component], seed: int) -> dict[str, Any]:
     if not isinstance(entry, (str, Mapping)):
         raise ConfigError(f"{key}: expected a name or a mapping with name, got {entry!r}")
+    if choices is MEMBERS:
+        alone = resolve(MEMBERS, entry)["name"] in EXTRACTORS
+        return resolve_detector({"name": "standalone", "method": entry} if alone else entry, preset, seed)
     if isinstance(entry, Mapping) and "name" not in entry and len(choices) == 1:
         entry = {"name": next(iter(choices)), **entry}
     return describe(choices, resolve(choices, entry, preset), seed)
+
+
+def _refuse_weights(detector: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a weighted mean has not one weight per member."""
+    for key in ("combiner", "score_combiner"):
+        weights = detector.get(key, {}).get("weights")
+        if weights is not None and len(weights) != len(detector["detectors"]):
+            members = len(detector["detectors"])
+            raise ConfigError(f"{key}: weights: expected one for each of the {members} detectors, got {len(weights)}")
 
 
 def _listed(value: Any) -> list[Any]:

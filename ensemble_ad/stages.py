@@ -1,7 +1,8 @@
 """fit extractor -> extract features -> fit head -> predict: each a stage of the store, skipped when it is there.
 
 An extractor is fitted once per class and setting, and its features are extracted once per split, whatever ensembles it
-is part of. What a stage depends on is written down in its key: the component, the pictures, the size, the weights.
+is part of. A detector's prediction of a split is made once, too, whatever output ensembles it is a member of. What a
+stage depends on is written down in its key: the component, the pictures, the size, the weights.
 """
 
 import shutil
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors.torch import load_file
 from torch import Tensor
@@ -17,9 +18,13 @@ from torch import Tensor
 from combiners import FEATURE_COMBINERS
 from data_loco import ClassFolder, Sample
 from data_loco.loading import Pictures
+from ensemble_ad import output_stages
+from ensemble_ad.batches import FeatureFiles, Together, TrackedPictures
 from ensemble_ad.build import make
+from ensemble_ad.channels import check_channels
 from ensemble_ad.detectors import Detector, FeatureEnsemble, Standalone
 from ensemble_ad.errors import naming
+from ensemble_ad.labels import label_of
 from ensemble_ad.persistence import save_state
 from ensemble_ad.prediction import Prediction, joined
 from ensemble_ad.progress import Progress, Silent, tracked
@@ -49,18 +54,21 @@ class Stages:
         """Return the fitted detector of a resolved description."""
         if description["name"] == "standalone":
             return Standalone(self.method(description["method"]))
+        if description["name"] == "output_ensemble":
+            members = [self.detector(member) for member in description["detectors"]]
+            return output_stages.with_rules(self, description, members)
         return self._with_head(description)
 
     def prediction(self, description: Description, split: str) -> Prediction:
         """Return what the fitted detector says about a split: `train`, `validation` or `test`."""
-        depends_on = {"detector": self.identity(description), "pictures": self._fingerprint(split), "size": self.size}
+        depends_on = {"detector": self.identity(description), "pictures": self.fingerprint(split), "size": self.size}
 
         def predict(folder: Path) -> None:
             backbones = [backbone_of(entry) for entry in extractors_of(description)]
-            with naming(_label(description)), sharing(backbones):
+            with naming(label_of(description)), sharing(backbones):
                 joined(list(self._predict(description, split))).save(folder)
 
-        entry = self.store.stage("predict", depends_on, predict, f"{_label(description)} on {split}")
+        entry = self.store.stage("predict", depends_on, predict, f"{label_of(description)} on {split}")
         return Prediction.load(entry.folder)
 
     def method(self, description: Description) -> Method:
@@ -69,9 +77,9 @@ class Stages:
         method: Method = make(EXTRACTORS, description)
         return method.restore(load_file(entry.folder / "state.safetensors"))
 
-    def features(self, description: Description, split: str) -> "FeatureFiles":
+    def features(self, description: Description, split: str) -> FeatureFiles:
         """Return one fitted extractor's features of a split, read from disk batch by batch."""
-        depends_on = {"extractor": self._extractor_identity(description), "pictures": self._fingerprint(split)}
+        depends_on = {"extractor": self._extractor_identity(description), "pictures": self.fingerprint(split)}
 
         def extract(folder: Path) -> None:
             method = self.method(description)
@@ -83,52 +91,87 @@ class Stages:
         entry = self.store.stage("features", depends_on, extract, f"{description['name']} on {split}")
         return FeatureFiles(entry.folder)
 
+    def synthetic(
+        self,
+        kinds: Sequence[str] | None = None,
+        count: int = 60,
+        seed: int = 0,
+        source: Literal["validation", "train"] = "validation",
+    ) -> ClassFolder:
+        """Return this class with anomalies made from its normal pictures as its test split; see `synthesise`."""
+        from ensemble_ad.synthesis import open_synthetic, synthesise
+
+        pictures = {split: self.fingerprint(split) for split in ("train", "validation")}
+        how = {"kinds": kinds, "count": count, "seed": seed, "source": source}
+
+        def write(folder: Path) -> None:
+            out = folder / "pictures"
+            synthesise(self.folder, out, kinds=kinds, count=count, seed=seed, source=source, progress=self.progress)
+
+        entry = self.store.stage("synthetic", {"pictures": pictures, **how}, write, f"from {source}")
+        return open_synthetic(self.folder, entry.folder / "pictures")
+
     def plan(self, description: Description) -> list[tuple[str, bool]]:
         """Return the stages that `prediction` would go through, and whether each is there already."""
         steps = []
+        if description["name"] == "output_ensemble":
+            for member in description["detectors"]:
+                steps += [step for step in self.plan(member) if step not in steps]
+            key = output_stages.rules_key(self, description)
+            steps.append((f"fit the rules of {label_of(description)}", self.store.has("rules", key)))
+            return [*steps, self._plan_prediction(description)]
         for extractor in extractors_of(description):
             steps.append((f"fit {extractor['name']}", self.store.has("fit", self._fit_key(extractor))))
         if description["name"] == "feature_ensemble":
             for extractor in extractors_of(description):
-                key = {"extractor": self._extractor_identity(extractor), "pictures": self._fingerprint("train")}
+                key = {"extractor": self._extractor_identity(extractor), "pictures": self.fingerprint("train")}
                 steps.append((f"features {extractor['name']} on train", self.store.has("features", key)))
             steps.append(("fit the head", self.store.has("head", self._head_key(description))))
-        predict = {"detector": self.identity(description), "pictures": self._fingerprint("test"), "size": self.size}
-        steps.append((f"predict {_label(description)} on test", self.store.has("predict", predict)))
-        return steps
+        return [*steps, self._plan_prediction(description)]
+
+    def _plan_prediction(self, description: Description) -> tuple[str, bool]:
+        depends_on = {"detector": self.identity(description), "pictures": self.fingerprint("test"), "size": self.size}
+        return f"predict {label_of(description)} on test", self.store.has("predict", depends_on)
 
     def identity(self, description: Description) -> dict[str, Any]:
-        """Return all that a detector's predictions depend on: parameters, weights, training pictures, size."""
+        """Return all that a detector's predictions depend on: parameters, weights, pictures learned from, size."""
+        if description["name"] == "output_ensemble":
+            return {"description": dict(description), "rules": output_stages.rules_key(self, description)}
         identities = [self._extractor_identity(entry) for entry in extractors_of(description)]
         return {"description": dict(description), "extractors": identities}
 
     def _with_head(self, description: Description) -> FeatureEnsemble:
+        depends_on = self._head_key(description)
+        if not self.store.has("head", depends_on):
+            check_channels(description)
         extractors = [self.method(entry) for entry in description["extractors"]]
         combiner = make(FEATURE_COMBINERS, description["combiner"])
         discriminator = make(DISCRIMINATORS, description["discriminator"])
         options = {key: description[key] for key in ("sigma", "image_score")}
         ensemble = FeatureEnsemble(extractors, combiner, discriminator, **options)
-        depends_on = self._head_key(description)
 
         def fit_head(folder: Path) -> None:
-            with naming(f"head of {_label(description)}"), self._journal("head", depends_on):
+            with naming(f"head of {label_of(description)}"), self._journal("head", depends_on):
                 ensemble.fit_head(Together([self.features(entry, "train") for entry in description["extractors"]]))
             save_state(combiner, folder / "combiner.safetensors")
             save_state(discriminator, folder / "discriminator.safetensors")
 
-        folder = self.store.stage("head", depends_on, fit_head, _label(description)).folder
+        folder = self.store.stage("head", depends_on, fit_head, label_of(description)).folder
         combiner.restore(load_file(folder / "combiner.safetensors"))
         discriminator.restore(load_file(folder / "discriminator.safetensors"))
         return ensemble
 
     def _predict(self, description: Description, split: str) -> Iterator[Prediction]:
+        if description["name"] == "output_ensemble":
+            yield from output_stages.predict(self, description, split)
+            return
         detector = self.detector(description)
         if isinstance(detector, FeatureEnsemble):
             together = Together([self.features(entry, split) for entry in description["extractors"]])
             for features in tracked(together, f"scores, {split}", self.progress, len(together)):
                 yield detector.judge(features, self.size)
         else:
-            for images in self._tracked(split, f"scores of {_label(description)}, {split}"):
+            for images in self._tracked(split, f"scores of {label_of(description)}, {split}"):
                 yield detector.predict(images)
 
     def _fitted(self, description: Description) -> Entry:
@@ -151,7 +194,7 @@ class Stages:
         return {
             "component": component,
             "weights": _weights(description),
-            "pictures": self._fingerprint("train"),
+            "pictures": self.fingerprint("train"),
             "size": self.size,
         }
 
@@ -175,7 +218,8 @@ class Stages:
     def _samples(self, split: str) -> tuple[Sample, ...]:
         return {"train": self.folder.train, "validation": self.folder.validation, "test": self.folder.test}[split]
 
-    def _fingerprint(self, split: str) -> str:
+    def fingerprint(self, split: str) -> str:
+        """Return what names the pictures of a split by their content."""
         return self._fingerprints[split]
 
     @cached_property
@@ -190,54 +234,10 @@ class Stages:
 
 
 def extractors_of(description: Description) -> list[Description]:
-    """Return the extractors that a detector consists of."""
+    """Return the extractors that a detector consists of, those of nested members too."""
+    if description["name"] == "output_ensemble":
+        return [extractor for member in description["detectors"] for extractor in extractors_of(member)]
     return [description["method"]] if description["name"] == "standalone" else list(description["extractors"])
-
-
-@dataclass(frozen=True)
-class FeatureFiles:
-    """Batches of features on disk; re-iterable, one batch in memory at a time."""
-
-    folder: Path
-
-    @cached_property
-    def paths(self) -> list[Path]:
-        """One file per batch, in order."""
-        return sorted(self.folder.glob("*.safetensors"))
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (load_file(path)["features"] for path in self.paths)
-
-
-@dataclass(frozen=True)
-class Together:
-    """Several extractors' features of the same pictures, batch by batch."""
-
-    members: Sequence[FeatureFiles]
-
-    def __len__(self) -> int:
-        return len(self.members[0])
-
-    def __iter__(self) -> Iterator[list[Tensor]]:
-        return (list(batch) for batch in zip(*self.members, strict=True))
-
-
-@dataclass(frozen=True)
-class TrackedPictures:
-    """Pictures that report how far a pass is."""
-
-    pictures: Pictures
-    task: str
-    progress: Progress
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return tracked(self.pictures, f"{self.task}: pictures", self.progress, len(self))
 
 
 class _Journaled:
@@ -262,10 +262,3 @@ class _Journaled:
 def _weights(description: Description) -> str | None:
     backbone = backbone_of(description)
     return None if backbone is None else backbone.identity
-
-
-def _label(description: Description) -> str:
-    if description["name"] == "standalone":
-        return str(description["method"]["name"])
-    names = "+".join(entry["name"] for entry in description["extractors"])
-    return f"{names} {description['combiner']['name']}"

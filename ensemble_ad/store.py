@@ -20,6 +20,7 @@ import yaml
 from filelock import FileLock
 
 from ensemble_ad import __version__
+from ensemble_ad.environment import peak_memory_mb
 from ensemble_ad.errors import StoreError
 from ensemble_ad.plain import plain
 
@@ -40,6 +41,8 @@ class Entry:
     """What it cost when it was computed, without the stages that it asked for on its way."""
     reused: bool
     """Whether it lay there already."""
+    memory_mb: float = 0.0
+    """The most memory that its process held by then, in MiB; 0 where an older version computed it."""
 
 
 @dataclass
@@ -82,7 +85,8 @@ class Store:
         """The finished stage in `folder`; None when there is none, or a damaged one."""
         try:
             record = yaml.safe_load((folder / RECORD).read_text())
-            entry = Entry(folder, folder.name, float(record["seconds"]), reused=True)
+            cost = float(record["seconds"]), float(record.get("memory_mb", 0))
+            entry = Entry(folder, folder.name, cost[0], reused=True, memory_mb=cost[1])
             if folder not in self.verified and record["files"] != _checksums(folder):
                 return None
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
@@ -99,22 +103,24 @@ class Store:
             if folder.exists():
                 log.warning("%s is damaged: it is thrown away and computed again", folder)
                 shutil.rmtree(folder)
-            return Entry(folder, folder.name, self._fill(folder, depends_on, make), reused=False)
+            return self._fill(folder, depends_on, make)
 
-    def _fill(self, folder: Path, depends_on: Mapping[str, Any], make: Callable[[Path], None]) -> float:
+    def _fill(self, folder: Path, depends_on: Mapping[str, Any], make: Callable[[Path], None]) -> Entry:
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed: the lock is ours
         partial.mkdir()
         try:
             seconds = self._timed(make, partial)
-            record = {"seconds": seconds, "depends_on": plain(depends_on), "files": _checksums(partial)}
+            memory_mb = peak_memory_mb()
+            cost = {"seconds": seconds, "memory_mb": memory_mb}
+            record = {**cost, "depends_on": plain(depends_on), "files": _checksums(partial)}
             (partial / RECORD).write_text(yaml.safe_dump(record, sort_keys=False))
             partial.rename(folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         self.verified.add(folder)
-        return seconds
+        return Entry(folder, folder.name, seconds, reused=False, memory_mb=memory_mb)
 
     def _timed(self, make: Callable[[Path], None], partial: Path) -> float:
         """Run `make` and return its own seconds."""

@@ -12,6 +12,7 @@ from extractors.backbone import Backbone
 from extractors.coupling import Flow
 from extractors.frozen_features import FrozenFeatures, resized, shuffled_batches
 from extractors.protocol import Scoring, check_fitted
+from extractors.ranges import check_range
 from extractors.runtime import device
 from extractors.training import train
 
@@ -70,8 +71,14 @@ class AST(Scoring):
         """Pixels per cell: the backbone's stride divided by `image_scale`, rounded."""
         return self._frozen.stride
 
+    def check(self) -> None:
+        """Raise ValueError for parameters out of range."""
+        check_range(self, "image_scale", "teacher_hidden", "hidden", "epochs", "batch", least=1)
+        check_range(self, "learning_rate", above=0)
+
     def fit(self, images: Iterable[Tensor]) -> Self:
         """Train the teacher by likelihood and then the student on its latents, on normal pictures of one size."""
+        self.check()
         maps = self._frozen.of_all(images)[0]
         generator = torch.Generator().manual_seed(self.seed)
         pair = self._pair()

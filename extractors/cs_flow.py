@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Self, cast
+from typing import ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from extractors.backbone import Backbone
 from extractors.coupling import CouplingBlock, Flow, half_sizes, random_orders
 from extractors.frozen_features import FrozenFeatures, resized, shuffled_batches
 from extractors.protocol import Scoring, check_fitted
+from extractors.ranges import check_range
 from extractors.runtime import device
 from extractors.training import train
 
@@ -35,6 +36,9 @@ class CSFlow(Scoring):
     instead of resized to 768 x 768, so that rectangular ones keep their shape; the batches of an epoch are of nearly
     equal size; the network comes from timm, where `blocks.5` ends with the published block 35.
     """
+
+    PICTURE_SCALES: ClassVar[int] = SCALES
+    """Sizes at which the frozen network sees each picture."""
 
     backbone: str = "tf_efficientnet_b5"
     """timm name of the frozen network."""
@@ -69,8 +73,14 @@ class CSFlow(Scoring):
         """Pixels per cell: the backbone's stride divided by `image_scale`, rounded."""
         return self._frozen.stride
 
+    def check(self) -> None:
+        """Raise ValueError for parameters out of range."""
+        check_range(self, "image_scale", "hidden", "epochs", "batch", least=1)
+        check_range(self, "learning_rate", above=0)
+
     def fit(self, images: Iterable[Tensor]) -> Self:
         """Maximise the likelihood of the features of `images`, batches of normal pictures of one size."""
+        self.check()
         maps = self._frozen.of_all(images)
         generator = torch.Generator().manual_seed(self.seed)
         flow = self._flow()

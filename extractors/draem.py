@@ -15,6 +15,7 @@ from extractors.draem_losses import draem_loss
 from extractors.draem_networks import DEPTH, Networks, initialise
 from extractors.draem_synthesis import Synthesis
 from extractors.protocol import Scoring, check_fitted, check_images
+from extractors.ranges import check_range
 from extractors.runtime import device
 from extractors.textures import FolderTextures, OfflineTextures
 from extractors.training import train
@@ -91,12 +92,21 @@ class DRAEM(Scoring):
         """Pixels per feature cell."""
         return _CUTS[self.cut].stride * self.downscale
 
+    def check(self) -> None:
+        """Raise ValueError for parameters out of range."""
+        if self.cut not in _CUTS:
+            raise ValueError(f"expected cut to be one of {', '.join(_CUTS)}, got {self.cut!r}")
+        check_range(self, "width", "discriminative_width", "downscale", "epochs", "batch", "octaves", least=1)
+        check_range(self, "learning_rate", above=0)
+        check_range(self, "clean_ratio", "rotated_ratio", "max_transparency", least=0, most=1)
+        check_range(self, "threshold", least=-1, most=1)
+
     def fit(self, images: Iterable[Tensor]) -> Self:
         """Train both networks on batches [n, 3, H, W] of one size and keep the last epoch.
 
         Raises ValueError for settings out of range and pictures that are none or differ in size.
         """
-        self._check()
+        self.check()
         self.net_ = None
         pictures = self._pictures(images)
         textures = OfflineTextures(pictures) if self.textures is None else FolderTextures.below(self.textures)
@@ -198,16 +208,6 @@ class DRAEM(Scoring):
     def _fitted(self) -> Networks:
         check_fitted(self, self.net_)
         return cast(Networks, self.net_).to(device())
-
-    def _check(self) -> None:
-        if self.cut not in _CUTS:
-            raise ValueError(f"expected cut to be one of {', '.join(_CUTS)}, got {self.cut!r}")
-        for name in ("width", "discriminative_width", "downscale", "epochs", "batch", "octaves"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
-        for name in ("clean_ratio", "rotated_ratio", "max_transparency"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"expected {name} in [0, 1], got {getattr(self, name)}")
 
 
 def _levels(images: Tensor) -> np.ndarray:

@@ -13,6 +13,7 @@ from extractors.coreset import greedy_coreset
 from extractors.neighbours import nearest
 from extractors.patches import Embedding, embed, embedding_channels
 from extractors.protocol import Scoring, check_fitted, check_images
+from extractors.ranges import check_range
 from extractors.rows import as_grid, as_rows
 from extractors.smoothing import PUBLISHED_SIGMA, to_picture
 
@@ -80,13 +81,23 @@ class PatchCore(Scoring):
         """Stride of the finest layer."""
         return self._backbone.strides[0]
 
+    def check(self) -> None:
+        """Raise ValueError for parameters out of range."""
+        check_range(self, "coreset_ratio", above=0, most=1)
+        check_range(self, "dimension", "projection", "neighbours", "memory_limit_mb", least=1)
+        check_range(self, "sigma", least=0)
+        if self.reweight < 0 or self.reweight == 1:
+            raise ValueError(
+                f"expected reweight 0 or at least 2 neighbours (one is the patch itself), got {self.reweight}"
+            )
+
     def fit(self, images: Iterable[Tensor]) -> Self:
         """Remember a coreset of the patches of normal images.
 
         Raises MemoryBankError before anything large is allocated when the patches exceed `memory_limit_mb`, and
         ValueError when there is no image.
         """
-        self._check()
+        self.check()
         patches = self._collect(images)
         count = max(1, round(len(patches) * self.coreset_ratio))
         bank = patches
@@ -138,16 +149,6 @@ class PatchCore(Scoring):
     def _bank(self) -> Tensor:
         check_fitted(self, self.bank_)
         return cast(Tensor, self.bank_)
-
-    def _check(self) -> None:
-        if not 0 < self.coreset_ratio <= 1:
-            raise ValueError(f"expected coreset_ratio in (0, 1], got {self.coreset_ratio}")
-        if self.reweight < 0 or self.reweight == 1:
-            raise ValueError(
-                f"expected reweight 0 or at least 2 neighbours (one is the patch itself), got {self.reweight}"
-            )
-        if self.neighbours < 1:
-            raise ValueError(f"expected neighbours >= 1, got {self.neighbours}")
 
     def _embed(self, images: Tensor) -> Tensor:
         check_images(images)

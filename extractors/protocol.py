@@ -23,6 +23,10 @@ class Extractor(Protocol):
         """Image pixels per feature cell along each axis, known before `fit`."""
         ...
 
+    def check(self) -> None:
+        """Raise ValueError for parameters out of range, at once and before any picture is read; `fit` does it first."""
+        ...
+
     def fit(self, images: Iterable[Tensor]) -> Self:
         """Learn from batches of normal images that can be iterated more than once; a second fit forgets the first."""
         ...

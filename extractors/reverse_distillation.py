@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from extractors.backbone import Backbone
 from extractors.protocol import Scoring, check_fitted, check_images
+from extractors.ranges import check_range
 from extractors.reverse_student import Student
 from extractors.runtime import device
 from extractors.smoothing import PUBLISHED_SIGMA, gaussian
@@ -77,11 +78,18 @@ class ReverseDistillation(Scoring):
         strides = self._teacher.strides
         return 2 * strides[-1] if self.cut == "bottleneck" else strides[1]
 
+    def check(self) -> None:
+        """Raise ValueError for parameters out of range."""
+        check_range(self, "blocks", "epochs", "batch", least=1)
+        check_range(self, "width", "learning_rate", above=0)
+        check_range(self, "sigma", least=0)
+
     def fit(self, images: Iterable[Tensor]) -> Self:
         """Train the student on normal pictures, which are kept in memory meanwhile.
 
         Raises ValueError without pictures and TrainingError when the loss is not finite.
         """
+        self.check()
         self.student_ = None
         batches = [check_images(batch) for batch in images]
         if not batches:

@@ -11,6 +11,7 @@ from extractors.backbone import Backbone
 from extractors.noise_contrast import Contrast, Recipe, contrast, create
 from extractors.patches import Embedding, embed, embedding_channels
 from extractors.protocol import Scoring, check_fitted, check_images
+from extractors.ranges import check_range
 from extractors.rows import as_grid, as_rows, gather_rows
 from extractors.runtime import device
 from extractors.smoothing import PUBLISHED_SIGMA, to_picture
@@ -78,8 +79,15 @@ class SimpleNet(Scoring):
         """Stride of the finest layer."""
         return self._backbone.strides[0]
 
+    def check(self) -> None:
+        """Raise ValueError for parameters out of range."""
+        check_range(self, "dimension", "hidden", "epochs", "batch", least=1)
+        check_range(self, "noise_std", "margin", "learning_rate", "adaptor_learning_rate", above=0)
+        check_range(self, "weight_decay", "adaptor_weight_decay", "sigma", least=0)
+
     def fit(self, images: Iterable[Tensor]) -> Self:
         """Train on the patches of normal images; raises ValueError when there is none."""
+        self.check()
         rows, (height, width) = gather_rows(images, self._embed)
         recipe = Recipe(
             epochs=self.epochs,

@@ -21,7 +21,11 @@ from extractors.training import TrainingError
 from extractors.weights import WeightsError
 
 TYPES = {"logical_anomalies", "structural_anomalies", "mean"}
-COMMANDS = (["run"], ["predict"], ["evaluate"], ["list"], ["doctor"], ["data", "check"], ["data", "render"])
+COMMANDS = (
+    ["run"], ["predict"], ["evaluate"], ["list"], ["doctor"], ["data", "check"], ["data", "render"],
+    ["survey"], ["compare"], ["attribute"], ["tune"],
+    ["track", "sync"], ["track", "ui"],
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -157,14 +161,14 @@ def test_options_change_the_experiment(base: Path, parts: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "names", "block"),
     [
-        ((), ["patchcore", "simplenet"], "global"),
+        ((), ["patchcore", "draem", "cs_flow", "simplenet"], "global"),
         (
             ("--extractors", "simplenet, patchcore", "--combiner", "individual"),
             ["simplenet", "patchcore"],
             "individual",
         ),
         (("--extractors", "patchcore"), ["patchcore"], "global"),
-        (("--combiner", "none"), ["patchcore", "simplenet"], "none"),
+        (("--combiner", "none"), ["patchcore", "draem", "cs_flow", "simplenet"], "none"),
     ],
 )
 def test_members_and_block_by_option(

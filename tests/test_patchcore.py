@@ -157,7 +157,7 @@ def test_streaming_changes_nothing_where_all_fits(fitted: PatchCore) -> None:
     [
         ({"coreset_ratio": 0.0}, "expected coreset_ratio in (0, 1], got 0.0"),
         ({"coreset_ratio": 1.5}, "expected coreset_ratio in (0, 1], got 1.5"),
-        ({"neighbours": 0}, "expected neighbours >= 1, got 0"),
+        ({"neighbours": 0}, "expected neighbours of at least 1, got 0"),
     ],
 )
 def test_impossible_settings_are_refused(changes: dict[str, Any], said: str) -> None:

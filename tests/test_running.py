@@ -48,7 +48,8 @@ def first(base: Path, parts: Path) -> Run:
 def test_the_folder_holds_all_that_is_promised(first: Run) -> None:
     names = files_in(first.folder)
     assert [name for name in names if "/" not in name] == [
-        "environment.yaml", "experiment.yaml", "maps.npz", "per_image.csv", "report.html", "result.json",
+        "contributions.npz", "environment.yaml", "experiment.yaml", "maps.npz", "per_image.csv", "report.html",
+        "result.json",
     ]  # fmt: skip
     assert all(name.endswith((".safetensors", ".yaml")) for name in names if name.startswith("model/"))
     assert [path.name for path in first.folder.parent.iterdir() if path.suffix == ".partial"] == []

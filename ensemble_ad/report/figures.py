@@ -69,7 +69,7 @@ def spro_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], limit: floa
         axes.set(xlim=(0, LARGEST_RATE), ylim=(0, 1.01), xlabel="False positive rate", ylabel="sPRO")
         if curves:
             axes.legend(frameon=False, loc="lower right", labelcolor=INK, bbox_to_anchor=(1, 0.06))
-        return _inline(figure, "spro", "sPRO over the false positive rate: " + ", ".join(map(plain, curves)))
+        return inline_svg(figure, "spro", "sPRO over the false positive rate: " + ", ".join(map(plain, curves)))
 
 
 def score_figure(scores: Mapping[str, Sequence[float]], validation_scores: Sequence[float], threshold: float) -> str:
@@ -83,7 +83,7 @@ def score_figure(scores: Mapping[str, Sequence[float]], validation_scores: Seque
             _histogram(axes, kind, np.asarray(values, float), edges, threshold)
         stack[-1].set_xlabel(f"Image score; the line is the threshold, {threshold:.4g}")
         stack[-1].tick_params(bottom=True)
-        return _inline(figure, "scores", "Histograms of image scores: " + ", ".join(map(plain, rows)))
+        return inline_svg(figure, "scores", "Histograms of image scores: " + ", ".join(map(plain, rows)))
 
 
 def _histogram(axes: Axes, kind: str, values: np.ndarray, edges: np.ndarray, threshold: float) -> None:
@@ -96,7 +96,7 @@ def _histogram(axes: Axes, kind: str, values: np.ndarray, edges: np.ndarray, thr
     axes.set_ylim(0, 1.3 * max(1, counts.max(initial=0)))
 
 
-def _inline(figure: Figure, name: str, description: str) -> str:
+def inline_svg(figure: Figure, name: str, description: str) -> str:
     """A figure as an SVG element for a page: no document around it, unique ids, the page's colours and font."""
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))

@@ -1,0 +1,1 @@
+"""A survey: many detectors on many classes with several seeds, in one table."""

@@ -1,0 +1,89 @@
+"""Is this arrangement of components one that normal pictures show? An edit that leads to such a one is no anomaly.
+
+A screw may lie anywhere in its compartment, two finishes of a bolt may take turns: without labels only the normal
+pictures can say so. An arrangement is compared with each of theirs component by component.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import cv2
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from extractors.regions import Region
+
+PLACE = 0.1
+"""Share of the picture's longer side that counts as one step between two places."""
+AREA = 0.15
+"""Difference of log area that does."""
+COLOUR = 15.0
+"""Levels of 255, in Lab, that do."""
+LOOKS = 10.0
+"""Root mean square levels of 255 between two thumbnails that do."""
+THUMBNAIL = 8
+"""Pixels along each side of a component's thumbnail."""
+NEIGHBOURS = 0.05
+"""The distance to the normal pictures is that to the nearest but so many of them: a few were taken in wrongly."""
+NORMAL = 0.95
+"""Share of the normal pictures that are nearer to the others than what counts as an anomaly."""
+
+Arrangement = np.ndarray
+"""float [components, D]: place, area, colour and looks of each, in steps."""
+
+
+def arrangement(regions: Sequence[Region], lab: np.ndarray) -> Arrangement:
+    """Describe some regions of one picture, Lab uint8 [H, W, 3]."""
+    rows = [_row(region, lab) for region in regions]
+    return np.stack(rows) if rows else np.zeros((0, 6 + THUMBNAIL**2))
+
+
+def _row(region: Region, lab: np.ndarray) -> np.ndarray:
+    place = np.array(region.centre) / max(lab.shape[:2]) / PLACE
+    looks = cv2.resize(lab[region.window][..., 0], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    area, colour = region.signature[:1] / AREA, region.signature[2:] / COLOUR
+    return np.concatenate([place, area, colour, looks.ravel() / (LOOKS * THUMBNAIL)])
+
+
+def distance(one: Arrangement, other: Arrangement) -> float:
+    """Steps between the two components that differ most when all are matched; infinite where their numbers differ.
+
+    >>> distance(np.array([[0.0], [5.0]]), np.array([[6.0], [0.0]]))
+    1.0
+    """
+    if len(one) != len(other):
+        return np.inf
+    if not len(one):
+        return 0.0
+    squares = np.square(one[:, None] - other).sum(axis=2)
+    return float(np.sqrt(squares[linear_sum_assignment(squares)].max()))
+
+
+@dataclass(frozen=True, eq=False)
+class Arrangements:
+    """Those of the normal pictures."""
+
+    normal: Sequence[Arrangement] = field(repr=False)
+
+    def novelty(self, edited: Arrangement) -> float:
+        """Steps to the nearest normal arrangements; infinite where hardly any has as many components."""
+        return _distance_to(edited, self.normal)
+
+    def is_novel(self, edited: Arrangement) -> bool:
+        """Whether `edited` is farther from the normal pictures than they are from one another."""
+        return self.novelty(edited) > self.threshold
+
+    @cached_property
+    def threshold(self) -> float:
+        """What 95 % of the normal pictures with a finite distance to the others stay below; 0 where none has one."""
+        others = [[*self.normal[:place], *self.normal[place + 1 :]] for place in range(len(self.normal))]
+        apart = [_distance_to(own, rest) for own, rest in zip(self.normal, others)]
+        finite = [steps for steps in apart if np.isfinite(steps)]
+        return float(np.quantile(finite, NORMAL)) if finite else 0.0
+
+
+def _distance_to(own: Arrangement, others: Sequence[Arrangement]) -> float:
+    place = round(NEIGHBOURS * len(others))
+    apart = sorted(distance(own, other) for other in others)
+    return apart[min(place, len(apart) - 1)] if apart else np.inf
