@@ -11,7 +11,7 @@ from data_loco.findings import Finding
 from data_loco.picture_files import pictures_in
 
 FOLDER = "mvtec_loco_anomaly_detection"
-"""What the archive unpacks to."""
+"""What the folder of the five class folders is called."""
 
 CURE = "check the archive and unpack it again, see docs/loco.md"
 

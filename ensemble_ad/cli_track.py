@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -83,5 +82,4 @@ def ui(
     if not file.is_file():
         raise ConfigError(f"{file}: no such store yet; `ensemble-ad track sync {shlex.quote(str(out))}` makes it")
     console.print(f"MLflow's pages: http://127.0.0.1:{port} (Ctrl-C ends them)", markup=False, highlight=False)
-    command = [sys.executable, "-m", *words]
-    raise typer.Exit(subprocess.run(command, env={**SETTINGS, **os.environ}, check=False).returncode)  # noqa: S603
+    os.execve(sys.executable, [sys.executable, "-m", *words], {**SETTINGS, **os.environ})  # noqa: S606, ours

@@ -7,6 +7,7 @@ import importlib
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,16 @@ class DaskExecutor(Executor):
                 f"--scheduler {address}: no Dask scheduler answers ({reason}); start one with `dask scheduler`"
             ) from error
         self._owned = owned
+        self._workers = 0
         resources = {"resources": {"GPU": 1}} if device.startswith("cuda") else {}
         self._executor = self._client.get_executor(pure=False, **resources)
+
+    @property
+    def at_once(self) -> int:
+        """Calls to hand out: two for each worker that is there now, so that none waits for the next."""
+        with suppress(OSError):  # the scheduler has gone: its futures will say so
+            self._workers = len(self._client.nthreads())
+        return max(1, 2 * self._workers)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         """Hand the call to the scheduler."""

@@ -32,6 +32,9 @@ class WorkerDiedError(RuntimeError):
 class InProcess(Executor):
     """Does what is submitted at once, in the calling thread."""
 
+    at_once = 1
+    """Calls that can be worked on together."""
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         """Return a future that is done.
 
@@ -54,6 +57,7 @@ class Processes(Executor):
 
     def __init__(self, workers: int) -> None:
         threads = max(1, available_cores() // workers)
+        self.at_once = workers
         self._callers = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._workers = [_Worker(threads) for _ in range(workers)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()

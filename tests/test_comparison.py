@@ -138,7 +138,7 @@ def test_few_pictures_get_no_verdict(tmp_path: Path) -> None:
     found = compare(read_records(folders)[0], resamples=RESAMPLES)
     verdicts = {each.type: each.verdict for each in found.differences if each.metric == "pixel AUROC"}
     assert verdicts == {LOGICAL: CANNOT_TELL, STRUCTURAL: BETTER, "mean": CANNOT_TELL}
-    assert any("parts has 4 logical_anomalies pictures" in note for note in found.notes)
+    assert any("parts: pictures of kind logical_anomalies: 4;" in note for note in found.notes)
     assert any(note.startswith("one seed only (one, two)") for note in found.notes)
 
 
@@ -163,6 +163,12 @@ def test_nothing_in_common_is_refused(folders: list[Path]) -> None:
     records, _ = read_records([folders[0], folders[-1]])
     with pytest.raises(ConfigError, match=r"weak and strong have no class and seed in common.*plates with seed 0"):
         compare(records, resamples=RESAMPLES)
+
+
+def test_a_class_without_anomalies_is_refused(tmp_path: Path) -> None:
+    folder = write_record(tmp_path / "one", make_pictures({GOOD: 3}), noisy(1.0))
+    with pytest.raises(ConfigError, match="parts: no anomalous test pictures, so there is no metric"):
+        compare(read_records([folder])[0], resamples=100)
 
 
 @pytest.mark.parametrize(("option", "value"), [("resamples", 99), ("seed", -1), ("level", 1.0), ("level", 0.2)])

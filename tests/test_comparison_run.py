@@ -43,7 +43,7 @@ def test_runs_of_two_settings_are_compared_and_few_pictures_said_to_be_few(base:
     found = compare(records, resamples=100)
     assert {one.verdict for one in found.differences} == {CANNOT_TELL}
     assert all(one.value == records[0].result["pixel_auroc"][one.type] for one in found.values[3:6])
-    assert any("parts has 1 logical_anomalies pictures" in note for note in found.notes)
+    assert any("parts: pictures of kind logical_anomalies: 1;" in note for note in found.notes)
     write_comparison(found, base / "compare", "ensemble-ad compare")
     assert "nan" not in markdown(found, "", [])
     assert sum(table.row_count for table in terminal_tables(found)) == 6

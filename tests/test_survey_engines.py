@@ -134,6 +134,32 @@ def test_dask_gives_the_same_table_though_a_worker_is_killed_at_work(base: Path,
     assert table_in(base / "dask").equals(expected)
 
 
+def test_a_scheduler_that_goes_ends_the_survey_with_a_sentence_and_without_failed_cells(base: Path) -> None:
+    file = base / "gone.json"
+    with ExitStack() as stack:
+        scheduler = stack.enter_context(
+            started(
+                "distributed.cli.dask_scheduler",
+                "--scheduler-file",
+                file,
+                "--interface",
+                "lo",
+                "--no-dashboard",
+                "--port",
+                0,
+            )
+        )
+        wait_until(file.exists)
+        address = json.loads(file.read_text())["address"]
+        survey = stack.enter_context(started(*survey_command(base, "gone", "--scheduler", address)))  # no worker comes
+        wait_until((base / "gone" / "survey.yaml").exists, survey)
+        time.sleep(3)
+        scheduler.send_signal(signal.SIGKILL)
+        assert survey.wait(PATIENCE) == 2
+        assert "the same command goes on from there" in survey.stderr.read().decode()
+    assert not list((base / "gone").rglob("failed.json"))
+
+
 def test_ctrl_c_ends_survey_and_workers_and_says_how_to_go_on(base: Path, expected: pd.DataFrame) -> None:
     command = survey_command(base, "interrupted", "--workers", 2)
     with started(*command) as process:

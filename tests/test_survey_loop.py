@@ -86,6 +86,20 @@ def test_one_worker_finishes_one_cell_after_the_other() -> None:
     assert run(needs, nothing).order == ["fit a", "cell a", "fit b", "cell b"]
 
 
+def test_workers_begin_what_has_become_ready_before_what_comes_later_anyway() -> None:
+    needs = {
+        f"{what} {name}": ([f"fit {name}"] if what == "cell" else []) for name in "abcdef" for what in ("fit", "cell")
+    }
+
+    class Two(ThreadPoolExecutor):
+        at_once = 2
+
+    with Two(2) as executor:
+        order = run(needs, lambda unit, place: time.sleep(0.02), executor).order
+    assert order.index("cell a") < order.index("fit d")
+    assert order.index("cell c") < order.index("fit f")
+
+
 def test_a_failure_takes_along_what_needs_it_and_nothing_else() -> None:
     needs = {"a": [], "b": ["a"], "c": ["b"], "d": [], "e": ["d", "b"], "f": ["d"]}
     done: list[str] = []

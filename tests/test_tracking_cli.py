@@ -144,12 +144,11 @@ def test_the_pages_of_a_store_are_started_and_those_of_a_server_named(
 ) -> None:
     commands = []
 
-    def stand_in_run(command: list[str], env: dict[str, str], check: bool) -> subprocess.CompletedProcess:
+    def stand_in_exec(_python: str, command: list[str], environment: dict[str, str]) -> None:
         commands.append(command)
-        assert env["MLFLOW_DISABLE_TELEMETRY"] == env["DO_NOT_TRACK"] == "true"
-        return subprocess.CompletedProcess(command, 0)
+        assert environment["MLFLOW_DISABLE_TELEMETRY"] == environment["DO_NOT_TRACK"] == "true"
 
-    monkeypatch.setattr(cli_track.subprocess, "run", stand_in_run)
+    monkeypatch.setattr(cli_track.os, "execve", stand_in_exec)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     words = ["mlflow", "ui", "--backend-store-uri", uri, "--workers", "1", "--port", "5001"]
     assert call("track", "ui", tmp_path, "--port", 5001, "--print").out.split() == words

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from ensemble_ad.errors import ConfigError, StoreError
 from ensemble_ad.tracking import Tracking, chosen, home_of, mirroring, outbox, overdue
 from ensemble_ad.tracking import mirror as mirrors
 from ensemble_ad.tracking.mirror import Summary
-from ensemble_ad.tracking.place import BOX, refuse_silent, without_password
+from ensemble_ad.tracking.place import BOX, refuse_unusable, without_password
 
 URI = "http://tracking.example:5000"
 
@@ -108,6 +109,12 @@ def test_the_nearest_word_decides_where_to(
 def test_nonsense_is_refused_in_words(written: Any) -> None:
     with pytest.raises(ConfigError, match=r"tracking.*expected.*got"):
         chosen(Path("out"), written=written)
+
+
+def test_a_path_that_mlflow_would_misread_is_refused_in_words() -> None:
+    with pytest.raises(ConfigError, match=r"out 50%/mlflow\.db: MLflow cannot use .*, or say --no-track"):
+        chosen(Path("out 50%"))
+    assert chosen(Path("out 50%"), uri=URI) == Tracking(Path("out 50%").resolve(), URI)
 
 
 def test_a_store_lies_where_one_is_already_and_never_in_a_record(tmp_path: Path) -> None:
@@ -305,15 +312,31 @@ def forbidding() -> Iterator[str]:
 
 
 def test_any_answer_of_a_server_will_do(forbidding: str) -> None:
-    refuse_silent(forbidding)
-    refuse_silent(forbidding.replace("//", "//me:secret@"))
-    refuse_silent("sqlite:////nowhere/mlflow.db")
+    refuse_unusable(forbidding)
+    refuse_unusable(forbidding.replace("//", "//me:secret@"))
+
+
+def test_a_file_that_cannot_be_a_database_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow would try for two minutes."""
+    file = tmp_path / "new" / "mlflow.db"
+    refuse_unusable(f"sqlite:///{file}")
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as database:
+        refuse_unusable(f"sqlite:///{file}")
+        database.execute("create table t (x)")
+    refuse_unusable(f"sqlite:///{file}")
+    monkeypatch.setattr("os.access", lambda path, _mode: path != file)
+    with pytest.raises(StoreError, match=r"cannot be MLflow's database \(no permission to write .*mlflow\.db\)"):
+        refuse_unusable(f"sqlite:///{file}")
+    (tmp_path / "picture.png").write_text("no database")
+    with pytest.raises(StoreError, match=r"picture\.png: cannot be MLflow's database \(it is something else\)"):
+        refuse_unusable(f"sqlite:///{tmp_path / 'picture.png'}")
 
 
 def test_no_server_is_said_at_once() -> None:
     start = time.monotonic()
     with pytest.raises(StoreError, match=r"does not answer.*nothing is lost") as caught:
-        refuse_silent(f"http://me:secret@127.0.0.1:{free_port()}")
+        refuse_unusable(f"http://me:secret@127.0.0.1:{free_port()}")
     assert "secret" not in str(caught.value)
     assert time.monotonic() - start < 2.5
 
@@ -322,5 +345,5 @@ def test_a_server_that_never_answers_costs_two_seconds() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as deaf:
         start = time.monotonic()
         with pytest.raises(StoreError, match="does not answer"):
-            refuse_silent(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+            refuse_unusable(f"http://127.0.0.1:{deaf.getsockname()[1]}")
     assert 1.5 < time.monotonic() - start < 4

@@ -46,7 +46,8 @@ def compare(
 ) -> Comparison:
     """Compare every detector with every other on the classes and seeds that both have.
 
-    Raises ConfigError when no two detectors have anything in common, or when records contradict one another.
+    Raises ConfigError when there are no anomalous pictures, no two detectors with anything in common, or records that
+    contradict one another.
     """
     _refuse_arguments(resamples, seed, level)
     table = _table(records, resamples, seed, progress or Silent())
@@ -57,6 +58,8 @@ def compare(
     if pairs and len(alone) == len(pairs):
         raise ConfigError(_nothing_shared(table, *pairs[0]))
     values = [one for name in detectors for one in estimates_of(table, sizes, name, level=level)]
+    if not values:
+        raise ConfigError(f"{_listed(_first_of_class(records))}: no anomalous test pictures, so there is no metric")
     differences = [one for pair in pairs for one in estimates_of(table, sizes, *pair, level=level)]
     over_classes = pairs_over_classes(differences, level)
     ranked = rankings(values, detectors, level)
@@ -134,8 +137,8 @@ def _few_pictures(records: Sequence[Record]) -> Iterator[str]:
             if scores.size < FEWEST_PICTURES:
                 withheld = "all its verdicts" if kind == GOOD else f"verdicts about {kind} and the mean"
                 yield (
-                    f"{name} has {scores.size} {kind} pictures; with fewer than {FEWEST_PICTURES} an interval cannot "
-                    f"be trusted: {withheld} are withheld"
+                    f"{name}: pictures of kind {kind}: {scores.size}; with fewer than {FEWEST_PICTURES} an interval "
+                    f"cannot be trusted: {withheld} are withheld"
                 )
 
 

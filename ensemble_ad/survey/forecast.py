@@ -13,6 +13,8 @@ from ensemble_ad.store import RECORD, key_of
 from ensemble_ad.survey.units import Unit
 from extractors import EXTRACTORS
 
+RULES = ("combiner", "score_combiner", "calibration", "folds")
+"""Parameters of an output ensemble beside its members."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -51,6 +53,8 @@ def _stages_of(unit: Unit) -> Iterator[tuple[str, Any]]:
     elif unit.kind == "predict":
         if "extractors" in unit.content:
             yield "head", {key: unit.content[key] for key in ("extractors", "combiner", "discriminator")}
+        if "detectors" in unit.content:
+            yield "rules", {key: unit.content[key] for key in ("detectors", *RULES)}
         yield from [("predict", unit.content)] * 2
     elif unit.kind == "record":
         yield "evaluate", yaml.load(unit.content, LOADER)["detector"]  # noqa: S506, the safe loader
@@ -63,6 +67,13 @@ def _fitted(extractor: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in extractor.items() if key not in afterwards}
 
 
+def _size_in(identity: Mapping[str, Any]) -> Any:
+    """The picture size in a detector's identity."""
+    if "rules" in identity:
+        return _size_in(identity["rules"]["members"][0])
+    return identity["extractors"][0]["fit"]["size"]
+
+
 _CONTENT = {
     "fit": lambda key: (key["component"], key["size"]),
     "features": lambda key: (key["extractor"]["component"], key["extractor"]["fit"]["size"]),
@@ -70,6 +81,10 @@ _CONTENT = {
         {"extractors": [entry["component"] for entry in key["extractors"]]}
         | {part: key[part] for part in ("combiner", "discriminator")},
         key["extractors"][0]["fit"]["size"],
+    ),
+    "rules": lambda key: (
+        {"detectors": [entry["description"] for entry in key["members"]]} | {part: key[part] for part in RULES},
+        _size_in(key["members"][0]),
     ),
     "predict": lambda key: (key["detector"]["description"], key["size"]),
     "evaluate": lambda key: (key["detector"]["description"], key["size"]),

@@ -37,20 +37,18 @@ def do_all(
 ) -> dict[str, Failure]:
     """Do all units and return the failures by key.
 
+    An executor with `at_once` gets so many at a time, so that what becomes ready goes before what comes later anyway.
     Raises StoreError when the store or the cells' folder cannot be written: no other unit could be done, either.
     """
     watcher.planned(units)
     queue = _Queue(dict(units))
     running: dict[Future, str] = {}
     while queue.ready or running:
-        while queue.ready:
+        while queue.ready and len(running) < getattr(executor, "at_once", len(units)):
             key = queue.next()
             if not running:
                 watcher.running([units[key]])
-            future = executor.submit(work, units[key], place)
-            running[future] = key
-            if future.done():  # an executor that works at once: first let what it makes ready come forward
-                break
+            running[executor.submit(work, units[key], place)] = key
         started = [units[key] for future, key in running.items() if future.running()]
         watcher.running(started or [units[key] for key in running.values()])  # not every engine says what it began
         for future in wait(running, timeout=REFRESH, return_when=FIRST_COMPLETED).done:

@@ -29,6 +29,9 @@ NEIGHBOURS = 0.05
 NORMAL = 0.95
 """Share of the normal pictures that are nearer to the others than what counts as an anomaly."""
 
+CLEARLY = 1.5
+"""How many times as far away as these an anomaly must be: an editor is asked until it succeeds, and would find flukes."""
+
 Arrangement = np.ndarray
 """float [components, D]: place, area, colour and looks of each, in steps."""
 
@@ -71,8 +74,8 @@ class Arrangements:
         return _distance_to(edited, self.normal)
 
     def is_novel(self, edited: Arrangement) -> bool:
-        """Whether `edited` is farther from the normal pictures than they are from one another."""
-        return self.novelty(edited) > self.threshold
+        """Whether `edited` is clearly farther from the normal pictures than they are from one another."""
+        return self.novelty(edited) > CLEARLY * self.threshold
 
     @cached_property
     def threshold(self) -> float:

@@ -25,7 +25,7 @@ from ensemble_ad.progress import Progress
 from ensemble_ad.served import MAPS, PICTURE
 from ensemble_ad.store import key_of
 from ensemble_ad.tracking.flat import clean
-from ensemble_ad.tracking.place import SETTINGS, refuse_silent, sqlite_file
+from ensemble_ad.tracking.place import SETTINGS, refuse_unusable, sqlite_file
 from ensemble_ad.tracking.record import COPIES, Record, find_records, parent_key, read_record
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ def mirror_all(root: Path, uri: str, progress: Progress) -> Summary:
 
     Raises StoreError when the store does not answer.
     """
-    refuse_silent(uri)
+    refuse_unusable(uri)
     records, summary = list(find_records(root)), Summary()
     for number, folder in enumerate(records, 1):
         try:
             new = _mirror_twice(folder, uri).new
         except Exception as error:
-            refuse_silent(uri)
+            refuse_unusable(uri)
             summary.failures.append(f"{folder}: {str(error).removeprefix(f'{folder}: ')}")
         else:
             summary.new += new
@@ -87,7 +87,7 @@ def _mirror_twice(folder: Path, uri: str) -> Mirrored:
     except (ConfigError, StoreError):
         raise
     except Exception:
-        refuse_silent(uri)
+        refuse_unusable(uri)
         time.sleep(random.uniform(0.5, 1.5))  # noqa: S311, not a secret
         return mirror(folder, uri)
 

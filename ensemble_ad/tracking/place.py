@@ -17,6 +17,8 @@ DATABASE = "mlflow.db"
 PATIENCE = 2.0
 """Seconds within which a tracking server has to answer at all."""
 SQLITE = "sqlite:///"
+MAGIC = b"SQLite format 3\0"
+"""How a database file begins."""
 
 SETTINGS = {
     "DO_NOT_TRACK": "true",
@@ -25,10 +27,12 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
 }
-"""Environment of every process of ours that imports or starts mlflow; what the user has set stays."""
+"""Environment of every process of ours that imports or starts mlflow: no telemetry, no bars and notices, short waits, and
+of a server its pages without the processes that it keeps for jobs. What the user has set stays."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def tracking_in(home: Path, uri: str | None = None) -> Tracking:
     """Return the store of the outputs in `home`: `uri`, else MLFLOW_TRACKING_URI, else an SQLite file in `home`."""
     home = home.resolve()
     named = uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return Tracking(home, _checked(named) if named else f"{SQLITE}{home / DATABASE}")
+    return Tracking(home, _checked(named or f"{SQLITE}{home / DATABASE}"))
 
 
 def home_of(out: Path) -> Path:
@@ -101,21 +105,39 @@ def without_password(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 
-def refuse_silent(uri: str) -> None:
-    """Raise StoreError when a tracking server does not answer within two seconds; any answer will do."""
-    if urlsplit(uri).scheme not in ("http", "https"):
-        return
-    address = without_password(uri).rstrip("/")
+def refuse_unusable(uri: str) -> None:
+    """Raise StoreError when nothing can be written to a store; a server must answer within two seconds.
+
+    MLflow itself goes on trying for minutes.
+    """
+    if urlsplit(uri).scheme in ("http", "https"):
+        _refuse_silent(without_password(uri).rstrip("/"))
+    elif file := sqlite_file(uri):
+        _refuse_file(file)
+
+
+def _refuse_silent(address: str) -> None:
     try:
         urlopen(f"{address}/health", timeout=PATIENCE).close()  # noqa: S310, the scheme is http
     except HTTPError:
         return
     except (URLError, OSError, ValueError) as error:
-        if not isinstance(getattr(error, "reason", None), ssl.SSLError):  # what to trust is for MLflow to judge
+        reason = getattr(error, "reason", error)
+        if not isinstance(reason, ssl.SSLError):  # what to trust is for MLflow to judge
             raise StoreError(
-                f"{address}: the tracking server does not answer ({getattr(error, 'reason', error)}); nothing is lost, "
-                f"`ensemble-ad track sync` mirrors the records when it is back"
+                f"{address}: the tracking server does not answer ({reason}); nothing is lost, `ensemble-ad track sync` "
+                f"mirrors the records when it is back"
             ) from error
+
+
+def _refuse_file(file: Path) -> None:
+    nearest = next(place for place in (file, *file.parents) if place.exists())
+    reason = "" if os.access(nearest, os.R_OK | os.W_OK) else f"no permission to write {nearest}"
+    if not reason and nearest == file:
+        with file.open("rb") as stream:
+            reason = "" if stream.read(len(MAGIC)) in (b"", MAGIC) else "it is something else"
+    if reason:
+        raise StoreError(f"{file}: cannot be MLflow's database ({reason}); name another one with --tracking-uri")
 
 
 def _checked(uri: str) -> str:
@@ -123,4 +145,11 @@ def _checked(uri: str) -> str:
     if ":" not in uri:
         raise ConfigError(f"tracking URI: expected one like http://host:5000 or sqlite:///mlflow.db, got {uri!r}")
     file = sqlite_file(uri)
-    return uri if file is None else f"{SQLITE}{file.resolve()}"
+    if file is None:
+        return uri
+    if set("?%") & set(str(file.resolve())):
+        raise ConfigError(
+            f"{file.resolve()}: MLflow cannot use a database whose path contains ? or %; name another one with "
+            f"--tracking-uri, or say --no-track"
+        )
+    return f"{SQLITE}{file.resolve()}"

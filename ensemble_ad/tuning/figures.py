@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.tri import Triangulation
 
 from ensemble_ad.tuning.parameter import Range
 from ensemble_ad.tuning.study_file import StudyFile
@@ -94,7 +96,9 @@ def _slices(trials: BySearch, name: str, log: Set[str]) -> Figure:
         panels = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
         for axes, key in zip(panels, keys):
             _slice(axes, trials, key, name)
-            axes.set(xlabel=_short(key), xscale="log" if key in log else "linear")
+            axes.set_xlabel(_short(key))
+            if key in log:
+                _logarithmic(axes, "x")
         for axes in panels[len(keys) :]:
             axes.set_visible(False)
         figure.supylabel(name, fontsize=9)
@@ -117,13 +121,28 @@ def _contour(ended: Sequence[Trial], keys: tuple[str, str], name: str, log: Set[
     figure, axes = _one()
     x, y = (np.array([float(trial.point[key]) for trial in ended]) for key in keys)
     values = np.array([trial.measured[name] for trial in ended])
-    scales = ["log" if key in log else "linear" for key in keys]
-    axes.set(xlabel=_short(keys[0]), ylabel=_short(keys[1]), xscale=scales[0], yscale=scales[1])
+    axes.set(xlabel=_short(keys[0]), ylabel=_short(keys[1]))
+    for key, direction in zip(keys, ("x", "y")):
+        if key in log:
+            _logarithmic(axes, direction)
     if _spread_out(x, y):
-        shades = axes.tricontourf(x, y, values, levels=LEVELS, cmap="cividis")
+        scaled = [_scaled(np.log(part) if key in log else part) for part, key in zip((x, y), keys)]
+        mesh = Triangulation(x, y, Triangulation(*scaled).triangles)
+        shades = axes.tricontourf(mesh, values, levels=LEVELS, cmap="cividis")
         figure.colorbar(shades, label=name)
     axes.scatter(x, y, s=8, color=INK)
     return figure
+
+
+def _logarithmic(axes: Axes, direction: str) -> None:
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[direction]
+    axes.set(**{f"{direction}scale": "log"})
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _scaled(part: np.ndarray) -> np.ndarray:
+    return (part - part.min()) / np.ptp(part)
 
 
 def _spread_out(x: np.ndarray, y: np.ndarray) -> bool:
