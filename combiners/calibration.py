@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 NORMAL_CONSISTENT = 1.4826
 """Median absolute deviation -> standard deviation, of a Gaussian."""
-KNOTS = 65_536
+KNOTS = 16_384
 """Points of an empirical distribution that are kept at most."""
 
 
@@ -145,7 +145,7 @@ class Rank:
 
     It is exact at every normal value, ties included, and rises in a straight line between two neighbours. Beyond the
     largest, where an empirical distribution stays at 1 and would tie all anomalies, it goes on by one per distance
-    between median and largest value; below the smallest likewise. Of more than 65,536 normal values so many quantiles
+    between median and largest value; below the smallest likewise. Of more than 16,384 normal values so many quantiles
     are kept.
     """
 

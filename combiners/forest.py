@@ -63,8 +63,8 @@ class Forest:
             standing = torch.full((block.shape[1], len(places)), -1, dtype=torch.int32)
             for member, (thresholds, table) in zip(block, tables):
                 standing &= table.index_select(0, torch.searchsorted(thresholds, member.contiguous()))
-            reached = (_lowest_bit(standing) + places).view(-1)
-            found.append(leaves.index_select(0, reached).view(standing.shape).mean(1).float())
+            reached = _lowest_bit(standing).add_(places).view(-1)
+            found.append(leaves.index_select(0, reached).view(standing.shape).mean(1))
         return torch.cat(found)
 
     def state(self) -> dict[str, Tensor]:
@@ -88,11 +88,11 @@ class Forest:
 
     @cached_property
     def _leaf_shares(self) -> Tensor:
-        """`[T, most leaves]`."""
+        """`[T, most leaves]`, float32."""
         order = self._leaf_order
-        shares = torch.zeros(len(order), max(map(len, order)), dtype=torch.float64)
+        shares = torch.zeros(len(order), max(map(len, order)))
         for tree, leaves in enumerate(order):
-            shares[tree, : len(leaves)] = self.share[tree, leaves]
+            shares[tree, : len(leaves)] = self.share[tree, leaves].float()
         return shares
 
     @cached_property
@@ -120,7 +120,7 @@ def _table(tests: list[tuple[float, int, int]], trees: int) -> tuple[Tensor, Ten
 
 def _lowest_bit(masks: Tensor) -> Tensor:
     """The number of the lowest bit that is set: alone, it is a power of two, and a float's exponent says which."""
-    return (masks & -masks).float().view(torch.int32).bitwise_right_shift(23) - 127
+    return masks.neg().bitwise_and_(masks).float().view(torch.int32).bitwise_right_shift_(23).sub_(127)
 
 
 def _rounded_down(thresholds: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ NORMAL = 0.95
 """Share of the normal pictures that are nearer to the others than what counts as an anomaly."""
 
 CLEARLY = 1.5
-"""How many times as far away as these an anomaly must be: an editor is asked until it succeeds, and would find flukes."""
+"""How many times as far away an anomaly must be: an editor is asked until it succeeds, and would find flukes."""
 
 Arrangement = np.ndarray
 """float [components, D]: place, area, colour and looks of each, in steps."""
