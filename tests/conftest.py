@@ -1,4 +1,4 @@
-"""Runs in tests are not tracked, unless a test is about tracking; with `--dist loadgroup` a file stays on one worker."""
+"""Runs in tests are not tracked, unless a test is about tracking; `--dist loadgroup` keeps a file on one worker."""
 
 import os
 

@@ -32,8 +32,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("engines")
-    for name in ("bolts", "pins"):
-        build_class(base / "data" / name)
+    build_class(base / "data" / "bolts")
+    build_class(base / "data" / "pins", train=7)
     return base
 
 
@@ -76,8 +76,8 @@ def wait_until(true: Callable[[], Any], process: subprocess.Popen | None = None,
 
 
 def begun(base: Path, name: str) -> bool:
-    """Whether two stages are in the middle: their folders have not got their names yet."""
-    return len(list((base / f"{name}_cache").glob("*/.*.partial"))) == 2
+    """Whether a stage is in the middle: its folder has not got its name yet."""
+    return any((base / f"{name}_cache").glob("*/.*.partial"))
 
 
 def stages_in(base: Path, name: str) -> dict[Path, int]:

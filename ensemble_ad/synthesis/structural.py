@@ -54,8 +54,7 @@ class PerlinTexture:
         scale = NOISE_SIDE / max(size)
         small = (max(2, round(size[0] * scale)), max(2, round(size[1] * scale)))
         pieces = int(rng.integers(self.pieces[0], self.pieces[1] + 1))
-        fields = (noise for _ in range(DRAWS // 4) for noise in random_noise(4, small, generator))
-        for noise in fields:
+        for noise in random_noise(DRAWS, small, generator):
             field = cv2.resize(noise.numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
             mask = largest_pieces(field > self.threshold, pieces)
             if self.area[0] <= mask.mean() <= self.area[1]:

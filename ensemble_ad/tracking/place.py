@@ -31,8 +31,10 @@ SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
 }
-"""Environment of every process of ours that imports or starts mlflow: no telemetry, no bars and notices, short waits,
-and of a server its pages without the processes that it keeps for jobs. What the user has set stays."""
+"""Environment of every process of ours that imports or starts mlflow; what the user has set stays.
+
+No telemetry, no bars and notices, short waits, and of a server its pages without the processes that it keeps for jobs.
+"""
 
 
 @dataclass(frozen=True)
