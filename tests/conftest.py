@@ -1,15 +1,19 @@
-"""Runs in tests are not tracked, unless a test is about tracking; `--dist loadgroup` keeps a file on one worker."""
+"""Runs in tests are not tracked, unless a test is about tracking; what needs gigabytes has the memory for itself."""
 
+import fcntl
 import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 os.environ["ENSEMBLE_AD_TRACK"] = "no"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs gigabytes has the group `memory`, so that no two of it run at once; all else is grouped by file."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+@pytest.fixture
+def much_memory() -> Iterator[None]:
+    """Held by one test at a time, whatever the number of processes that tests run in."""
+    with (Path(tempfile.gettempdir()) / "ensemble_ad_much_memory.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

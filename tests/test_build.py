@@ -8,14 +8,17 @@ from typing import Any, Literal, get_type_hints
 import pytest
 import yaml
 
-from combiners import FEATURE_COMBINERS
+from combiners import CALIBRATIONS, FEATURE_COMBINERS, OUTPUT_COMBINERS
 from ensemble_ad.build import checked, describe, did_you_mean, make, parameter_defaults, resolve
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.experiment import Experiment
 from ensemble_ad.schema import DETECTORS, DISCRIMINATORS, PARTS, build_detector, resolve_detector
 from extractors import EXTRACTORS
 
-ENTRIES = [(choices, name) for choices in (EXTRACTORS, FEATURE_COMBINERS, DISCRIMINATORS) for name in choices]
+CHOICES = (EXTRACTORS, FEATURE_COMBINERS, DISCRIMINATORS, CALIBRATIONS, OUTPUT_COMBINERS)
+ENTRIES = [
+    (choices, name) for choices in CHOICES for name in choices if ... not in parameter_defaults(choices[name]).values()
+]
 of_every_entry = pytest.mark.parametrize(("choices", "name"), ENTRIES, ids=[name for _, name in ENTRIES])
 
 

@@ -147,8 +147,8 @@ def test_tpe_learns_from_what_it_saw(tmp_path: Path) -> None:
     means = {}
     for sampler in ("tpe", "random"):
         (tmp_path / sampler).mkdir()
-        trials = go_on(search_in(tmp_path / sampler, sampler=sampler, trials=40), 40)
-        means[sampler] = sum(trial.measured["quality"] for trial in trials[-15:]) / 15
+        trials = go_on(search_in(tmp_path / sampler, sampler=sampler, trials=28), 28)
+        means[sampler] = sum(trial.measured["quality"] for trial in trials[-12:]) / 12
     assert means["tpe"] > means["random"] + 0.1
     assert means["tpe"] > 0.8
 
@@ -175,8 +175,8 @@ def test_cma_es_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_several_measures_end_in_a_front_that_nothing_beats(tmp_path: Path) -> None:
-    search = search_in(tmp_path, optimise=["quality", "ms_per_picture"], trials=24)
-    trials = go_on(search, 24)
+    search = search_in(tmp_path, optimise=["quality", "ms_per_picture"], trials=16)
+    trials = go_on(search, 16)
     front = pareto(trials, search.study.optimise, search.study.low_is_good)
     for trial in trials:
         beaten = any(
@@ -191,7 +191,7 @@ def test_several_measures_end_in_a_front_that_nothing_beats(tmp_path: Path) -> N
 
 
 def test_a_constraint_is_kept_by_the_result_and_learned_by_the_search(tmp_path: Path) -> None:
-    trials = go_on(search_in(tmp_path, constraints={"ms_per_picture": 3.0}, trials=24), 24)
+    trials = go_on(search_in(tmp_path, constraints={"ms_per_picture": 3.0}, trials=16), 16)
     leader = best(trials, "quality")
     assert leader is not None
     assert leader.measured["ms_per_picture"] <= 3.0
@@ -297,8 +297,8 @@ def test_an_unfinished_line_of_a_journal_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_importance_finds_the_key_that_matters(tmp_path: Path) -> None:
-    search = search_in(tmp_path, sampler="random", trials=40)
-    go_on(search, 40, lambda point: {"quality": point[SIGMA] / 8})
+    search = search_in(tmp_path, sampler="random", trials=20)
+    go_on(search, 20, lambda point: {"quality": point[SIGMA] / 8})
     shares = importances(search)
     assert next(iter(shares)) == SIGMA
     assert shares[SIGMA] > 0.9

@@ -2,13 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_loco import open_class
-from ensemble_ad.build import make
+from ensemble_ad.channels import check_channels
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.experiment import Experiment
 from ensemble_ad.stages import Description, Stages
@@ -49,7 +49,6 @@ def evaluate(study: StudyFile, place: Place, point: Point, report: Report) -> di
     Raises RejectedError for a point that cannot be built, and whatever a training raises.
     """
     experiment = built(study, point)
-    refuse_misfits(experiment)
     found = []
     for number, root in enumerate(study.data):
         with opened(study, place, root, experiment) as stages:
@@ -107,23 +106,22 @@ def opened(study: StudyFile, place: Place, root: str, experiment: Experiment) ->
 
 
 def built(study: StudyFile, point: Point) -> Experiment:
-    """Return the experiment at a point; raises RejectedError where there is none."""
+    """Return the experiment at a point; raises RejectedError where its parts do not go together."""
     try:
-        return study.space.experiment(point)
+        experiment = study.space.experiment(point)
+        _check(experiment.detector)
     except ConfigError as error:
         raise RejectedError(str(error)) from error
+    return experiment
 
 
-def refuse_misfits(experiment: Experiment) -> None:
-    """Raise RejectedError for a block that asks for more components than its members have channels."""
-    detector = experiment.detector
-    block = detector.get("combiner")
-    wanted = block.get("components") if isinstance(block, Mapping) and block["name"] == "global" else None
-    if detector["name"] != "feature_ensemble" or not isinstance(wanted, int):
-        return
-    channels = sum(make(EXTRACTORS, entry).channels for entry in detector["extractors"])
-    if wanted > channels:
-        raise RejectedError(f"{wanted} components of {channels} channels")
+def _check(description: Description) -> None:
+    """Raise ConfigError for a block that asks for more components than its members have channels."""
+    if description["name"] == "output_ensemble":
+        for member in description["detectors"]:
+            _check(member)
+    elif description["name"] == "feature_ensemble":
+        check_channels(description)
 
 
 def _climb(study: StudyFile, stages: Stages, detector: Description, report: Report) -> None:
