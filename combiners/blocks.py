@@ -8,7 +8,6 @@ Resizing and a given PCA commute (one acts on cells, the other on channels); the
 from.
 """
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -18,8 +17,6 @@ from torch import Tensor
 
 from combiners.align import common_grid, resize
 from combiners.pca import Moments, Projection, check_components, principal_components
-
-log = logging.getLogger(__name__)
 
 Grid = tuple[int, int]
 
@@ -31,7 +28,7 @@ class Concatenation:
     grid: Grid | None = None
     """(h, w) of the result; None is the finest member's, up to 32 cells along the shorter side."""
     standardise: bool = True
-    """Centre the channels and scale each extractor to a mean channel variance of one."""
+    """Centre the channels and scale each extractor to a total variance of one."""
     projections_: tuple[Projection, ...] | None = field(default=None, init=False, repr=False)
     """One per extractor, set by fit."""
 
@@ -44,7 +41,7 @@ class Concatenation:
         self.check()
         fitted = []
         for moments in _moments_each(features):
-            scale = _unit_scale(moments.covariance, [len(moments.mean)]) if self.standardise else None
+            scale = _block_scale(moments.covariance, [len(moments.mean)]) if self.standardise else None
             mean = moments.mean.float() if self.standardise else torch.zeros(len(moments.mean))
             matrix = torch.eye(len(mean)) if scale is None else scale.float().diag()
             fitted.append(Projection(mean, matrix))
@@ -73,11 +70,11 @@ class GlobalBlock:
     """
 
     components: int | float = 0.99
-    """Maps to keep: a count, or a share of the variance in (0, 1]."""
+    """Maps to keep: a count (all, where there are fewer channels), or a share of the variance in (0, 1]."""
     grid: Grid | None = None
     """(h, w) of the result; None is the finest member's, up to 32 cells along the shorter side."""
     standardise: bool = True
-    """Scale each extractor to a mean channel variance of one before the PCA."""
+    """Scale each extractor to a total variance of one before the PCA: many channels have no more say."""
     whiten: bool = False
     """Give each component unit variance. Noise of one size then hides the small components, see docs/decisions."""
     projections_: tuple[Projection, ...] | None = field(default=None, init=False, repr=False)
@@ -88,10 +85,6 @@ class GlobalBlock:
         check_components(self.components)
         _check_grid(self.grid)
 
-    def check_channels(self, channels: Sequence[int]) -> None:
-        """Raise ValueError for a count above that of the extractors' `channels` together."""
-        check_components(self.components, sum(channels))
-
     def fit(self, features: Iterable[Sequence[Tensor]]) -> Self:
         """Learn the components on the concatenated maps, that is on what is going to be transformed."""
         self.check()
@@ -100,8 +93,9 @@ class GlobalBlock:
             channels = [maps.shape[1] for maps in members]
             moments.add(_concatenate(members, self.grid))
         covariance = moments.covariance
-        scale = _unit_scale(covariance, channels) if self.standardise else None
-        fitted = principal_components(moments.mean, covariance, self.components, whiten=self.whiten, scale=scale)
+        scale = _block_scale(covariance, channels) if self.standardise else None
+        count = _at_most(self.components, sum(channels))
+        fitted = principal_components(moments.mean, covariance, count, whiten=self.whiten, scale=scale)
         self.projections_ = (fitted,)
         return self
 
@@ -136,7 +130,7 @@ class IndividualBlocks:
     grid: Grid | None = None
     """(h, w) of the result; None is the finest member's, up to 32 cells along the shorter side."""
     standardise: bool = True
-    """Scale each extractor to a mean channel variance of one; without effect where `whiten` is on."""
+    """Scale each extractor to a total variance of one; without effect where `whiten` is on."""
     whiten: bool = False
     """Give each component unit variance. Noise of one size then hides the small components, see docs/decisions."""
     projections_: tuple[Projection, ...] | None = field(default=None, init=False, repr=False)
@@ -147,20 +141,14 @@ class IndividualBlocks:
         check_components(self.components)
         _check_grid(self.grid)
 
-    def check_channels(self, channels: Sequence[int]) -> None:
-        """Warn of extractors that have fewer `channels` than the count."""
-        for number, few in enumerate(channels, 1):
-            if isinstance(self.components, int) and few < self.components:
-                log.warning("extractor %d has %d channels, not %d: all are kept", number, few, self.components)
-
     def fit(self, features: Iterable[Sequence[Tensor]]) -> Self:
         """Learn each extractor's components."""
         self.check()
         fitted = []
         for moments in _moments_each(features):
             channels = len(moments.mean)
-            scale = _unit_scale(moments.covariance, [channels]) if self.standardise else None
-            count = min(self.components, channels) if isinstance(self.components, int) else self.components
+            scale = _block_scale(moments.covariance, [channels]) if self.standardise else None
+            count = _at_most(self.components, channels)
             fitted.append(
                 principal_components(moments.mean, moments.covariance, count, whiten=self.whiten, scale=scale)
             )
@@ -207,11 +195,16 @@ def _moments_each(features: Iterable[Sequence[Tensor]]) -> list[Moments]:
     return each
 
 
-def _unit_scale(covariance: Tensor, channels: Sequence[int]) -> Tensor:
-    """`[C]`: per extractor, one over the root of its mean channel variance."""
-    means = [block.mean() for block in covariance.diagonal().split(list(channels))]
+def _at_most(components: int | float, channels: int) -> int | float:
+    """A count no larger than `channels`; a share as it is."""
+    return min(components, channels) if isinstance(components, int) else components
+
+
+def _block_scale(covariance: Tensor, channels: Sequence[int]) -> Tensor:
+    """`[C]`: per extractor, one over the root of its total variance (block scaling, as in multi-block PCA)."""
+    totals = [block.sum() for block in covariance.diagonal().split(list(channels))]
     tiny = torch.finfo(torch.float32).tiny
-    return torch.cat([mean.clamp(min=tiny).rsqrt().expand(count) for mean, count in zip(means, channels)])
+    return torch.cat([total.clamp(min=tiny).rsqrt().expand(count) for total, count in zip(totals, channels)])
 
 
 def _concatenate(maps: Sequence[Tensor], grid: Grid | None) -> Tensor:

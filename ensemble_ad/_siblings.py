@@ -4,7 +4,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-SIBLINGS = ("combiners", "data_loco", "extractors")
+SIBLINGS = ("combiners", "data_loco", "extractors", "scorers")
 
 
 def check_siblings(names: tuple[str, ...] = SIBLINGS) -> None:

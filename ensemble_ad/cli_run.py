@@ -171,6 +171,7 @@ def _experiment(
 def _detector(before: Any, extractors: str | None, combiner: str | None) -> Any:
     """The detector `before` with other members or another combiner; an ensemble keeps the rest of its settings."""
     from combiners import OUTPUT_COMBINERS
+    from scorers import SCORERS
 
     given = {"name": before} if isinstance(before, str) else before
     if not isinstance(given, dict):
@@ -181,7 +182,7 @@ def _detector(before: Any, extractors: str | None, combiner: str | None) -> Any:
     if (rule.get("name") if isinstance(rule, dict) else rule) in OUTPUT_COMBINERS:
         kept = {key: given[key] for key in ("score_combiner", "calibration", "folds") if key in given}
         return {"name": "output_ensemble", "detectors": names, "combiner": rule, **kept}
-    if rule == "none" and len(names) == 1:
+    if len(names) == 1 and (rule == "none" or (combiner is None and names[0] in list(SCORERS))):
         return {"name": "standalone", "method": names[0]}
     kept = {key: given[key] for key in ("discriminator", "sigma", "image_score") if key in given}
     return {"name": "feature_ensemble", "extractors": names, "combiner": rule, **kept}
@@ -226,6 +227,7 @@ def predict(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that `ensemble-ad run` wrote.")],
     pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
     out: Out = Path("out/predictions"),
+    explain: Annotated[bool, typer.Option("--explain", help="Say why, where a member of the ensemble can.")] = False,
     device: Device = "cpu",
     engine: Engine = EngineName.auto,
 ) -> None:
@@ -242,10 +244,12 @@ def predict(
     console = Console()
     paths = find_pictures(pictures)
     with shown_progress(console) as progress, using(_runtime(device, engine)):
-        table = predict_pictures(run_folder, paths, out, progress)
+        table = predict_pictures(run_folder, paths, out, progress, explain=explain)
     for row in table.head(20).itertuples():
         verdict = "anomalous" if row.anomalous else "normal"
         console.print(f"{row.score:10.4f}  {verdict:9}  {row.picture}", highlight=False, markup=False, soft_wrap=True)
+        if explain and row.explanation:
+            console.print(f"            {row.explanation}", highlight=False, markup=False, soft_wrap=True)
     if len(table) > 20:
         console.print(f"... and {len(table) - 20} more")
     summary = f"{int(table.anomalous.sum())} of {len(table)} anomalous; see {out / 'scores.csv'}"

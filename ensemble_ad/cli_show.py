@@ -20,9 +20,11 @@ def list_components(
     from ensemble_ad.experiment import preset_names
     from ensemble_ad.schema import DETECTORS, DISCRIMINATORS
     from extractors import EXTRACTORS
+    from scorers import SCORERS
 
     groups = {
         "extractor": EXTRACTORS,
+        "global scorer": SCORERS,
         "combiner": FEATURE_COMBINERS,
         "head": DISCRIMINATORS,
         "output combiner": OUTPUT_COMBINERS,

@@ -40,6 +40,7 @@ def tune(
     """
     from ensemble_ad.console import shown_progress
     from ensemble_ad.executors import open_executor, opened
+    from ensemble_ad.experiment import read_yaml
     from ensemble_ad.tracking import chosen, home_of, mirroring
     from ensemble_ad.tuning.dry_run import planned
     from ensemble_ad.tuning.run import tune as run_study
@@ -56,10 +57,11 @@ def tune(
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         return
     home = Path("out") if out is None else home_of(out.resolve().parent)
+    tracking = chosen(home, track=track, uri=tracking_uri, written=read_yaml(study).get("tracking"))
     executor = open_executor(workers, scheduler, device=device)
     with (
         opened(executor),
-        mirroring(chosen(home, track=track, uri=tracking_uri)) as mirror,
+        mirroring(tracking) as mirror,
         shown_progress(console) as progress,
     ):
         work = Work(executor, place, workers, progress, mirror)

@@ -19,9 +19,13 @@ from ensemble_ad.prediction import Prediction, joined
 from extractors.backbone import backbone_of, sharing
 from extractors.protocol import Extractor, Method
 from extractors.smoothing import PUBLISHED_SIGMA, to_picture
+from scorers.map_descriptors import MapDescriptors
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+CellsOf = Callable[[tuple[int, int]], Tensor]
+"""A grid (h, w) -> bool `[N, h, w]`."""
 
 TOP_SHARE = 0.01
 """Share of the cells whose mean is the `top_mean` image score."""
@@ -73,7 +77,12 @@ class FeatureEnsemble:
     """Largest cell score, or the mean of the top 1 % of the cells."""
 
     def fit(self, images: Iterable[Tensor], validation: Iterable[Tensor]) -> Self:  # noqa: ARG002
-        """Fit each extractor by its own recipe, then the head on their features."""
+        """Fit each extractor by its own recipe, then the head on their features.
+
+        Raises ValueError where the discriminator wants edited pictures: those are made from files, see `fit_head`.
+        """
+        if self.discriminator.edits:
+            raise ValueError("discriminator: edits: edited pictures are made from files; fit through Stages or `run`")
         with sharing_of(self.extractors):
             for extractor in self.extractors:
                 extractor.fit(images)
@@ -88,10 +97,17 @@ class FeatureEnsemble:
         with sharing_of(self.extractors):
             return [extractor.features(images) for extractor in self.extractors]
 
-    def fit_head(self, features: Iterable[Sequence[Tensor]]) -> Self:
-        """Fit combiner and discriminator on features of normal images; the extractors stay as they are."""
+    def fit_head(
+        self, features: Iterable[Sequence[Tensor]], edited: Iterable[tuple[Sequence[Tensor], CellsOf]] = ()
+    ) -> Self:
+        """Fit combiner and discriminator on features of normal images; the extractors stay as they are.
+
+        `edited` brings features of edited pictures, and for a grid (h, w) which of their cells the edit changed.
+        """
         self.combiner.fit(features)
-        self.discriminator.fit(Each(features, self.combiner.transform))
+        transformed = ((self.combiner.transform(members), cells_of) for members, cells_of in edited)
+        negatives = [(maps, cells_of((maps.shape[2], maps.shape[3]))) for maps, cells_of in transformed]
+        self.discriminator.fit(Each(features, self.combiner.transform), negatives)
         return self
 
     def judge(self, features: Sequence[Tensor], size: tuple[int, int]) -> Prediction:
@@ -179,6 +195,40 @@ class OutputEnsemble:
             return [joined([detector.predict(images) for images in batches]) for detector in self.detectors]
 
 
+@dataclass(eq=False)
+class DescribedMaps:
+    """A detector whose pictures are scored by what its maps look like; the maps stay as they are."""
+
+    detector: Detector
+    """The member, fitted or not."""
+    top: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """Share of the pixels whose mean is one of the descriptors."""
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """Share of the normal pixels below the threshold of area and regions."""
+    descriptors_: MapDescriptors = field(init=False, repr=False)
+    """Learned by fit."""
+
+    def __post_init__(self) -> None:
+        self.descriptors_ = MapDescriptors(self.top, self.quantile)
+
+    def fit(self, images: Iterable[Tensor], validation: Iterable[Tensor]) -> Self:
+        """Fit the member, then the descriptors on what it says about unseen normal images."""
+        self.detector.fit(images, validation)
+        batches = [self.detector.predict(pictures).maps for pictures in validation]
+        if not batches:
+            raise ValueError("expected normal validation pictures to learn map descriptors from, got none")
+        self.descriptors_.fit(torch.cat(batches))
+        return self
+
+    def predict(self, images: Tensor) -> Prediction:
+        """The member's maps, and image scores from their descriptors."""
+        return self.judge(self.detector.predict(images))
+
+    def judge(self, member: Prediction) -> Prediction:
+        """What the member says about some pictures -> what this detector does."""
+        return Prediction(self.descriptors_.score(member.maps), member.maps)
+
+
 def folds_of(count: int, folds: int) -> list[tuple[list[int], list[int]]]:
     """Return for each fold which of 0 .. `count` - 1 to fit on and which to judge; raises ValueError for a bad number.
 
@@ -213,6 +263,8 @@ def extractors_in(detector: Detector) -> list[Extractor]:
     """Return every extractor of a detector, those of nested members too."""
     if isinstance(detector, OutputEnsemble):
         return [extractor for member in detector.detectors for extractor in extractors_in(member)]
+    if isinstance(detector, DescribedMaps):
+        return extractors_in(detector.detector)
     if isinstance(detector, FeatureEnsemble):
         return list(detector.extractors)
     return [detector.method] if isinstance(detector, Standalone) else []

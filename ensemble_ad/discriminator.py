@@ -6,15 +6,21 @@ from typing import Literal, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from ensemble_ad.context import Context, codes, context_channels, with_context
 from ensemble_ad.simplex import simplex_fields
 from extractors.noise_contrast import Contrast, Noise, Recipe, contrast, create
+from extractors.protocol import check_fitted
 from extractors.ranges import check_range
 from extractors.rows import as_grid, as_rows, gather_rows
 from extractors.runtime import device
 
 CELLS_PER_STEP = 8192
 """Cells of a step: SimpleNet's eight pictures of 32 x 32 patches."""
+Edited = tuple[Tensor, Tensor]
+"""Combined features `[N, C, h, w]` of edited pictures, and bool `[N, h, w]`: the cells that the edits changed."""
+
 POOL = 16
 """Simplex fields drawn per fit; a step takes random cells of them with random signs."""
 
@@ -37,6 +43,10 @@ class Discriminator:
     """Standard deviation of the noise, in standard deviations of the features."""
     simplex_frequency: float = 4.0
     """Lattice cells of simplex noise along the longer side of the grid."""
+    context: Context = "none"
+    """What a cell is told beside its own features: where it is, the mean cell of its picture, or both."""
+    edits: int = 0
+    """Training pictures with an edited component, whose changed cells are negatives, too; 0 is noise alone."""
     margin: float = 0.5
     """Margin of the hinge loss."""
     epochs: int = 160
@@ -59,16 +69,20 @@ class Discriminator:
     """`[C]`, set by fit."""
     std_: Tensor | None = field(default=None, init=False, repr=False)
     """`[]`: root mean channel variance, set by fit."""
+    code_std_: Tensor | None = field(default=None, init=False, repr=False)
+    """`[]`: the same of the pictures' codes, set by fit."""
 
     def check(self) -> None:
         """Raise ValueError for parameters out of range."""
         check_range(self, "hidden", "epochs", least=1)
         check_range(self, "batch", least=2)
         check_range(self, "noise_std", "simplex_frequency", "margin", "learning_rate", "adaptor_learning_rate", above=0)
-        check_range(self, "weight_decay", "adaptor_weight_decay", least=0)
+        check_range(self, "weight_decay", "adaptor_weight_decay", "edits", least=0)
 
-    def fit(self, features: Iterable[Tensor]) -> Self:
+    def fit(self, features: Iterable[Tensor], edited: Iterable[Edited] = ()) -> Self:
         """Train on combined features of normal images, batches `[N, C, h, w]`.
+
+        Beside noise, the cells of `edited` pictures that their masks mark are negatives.
 
         Raises ValueError when there is no batch, TrainingError when the loss is not finite.
         """
@@ -76,7 +90,9 @@ class Discriminator:
         rows, grid = gather_rows(features)
         self.mean_ = rows.mean(0)
         self.std_ = rows.var(0).mean().sqrt().clamp(min=1e-12)
-        net = create(rows.shape[1], self.hidden, self.seed, adaptor=self.adaptor)
+        rows = (rows - self.mean_) / self.std_
+        self.code_std_ = codes(rows, grid).var(0, correction=0).mean().sqrt().clamp(min=1e-12)
+        net = self._untrained(rows.shape[1])
         recipe = Recipe(
             epochs=self.epochs,
             rows_per_step=self.batch,
@@ -88,39 +104,59 @@ class Discriminator:
             seed=self.seed,
         )
         noise = self._noise(rows.shape[1], grid)
-        self.net_ = contrast("discriminator", net, (rows - self.mean_) / self.std_, noise, recipe)
+        negatives = [self._seen(maps)[masks.flatten()] for maps, masks in edited]
+        seen = with_context(rows, grid, self.context, self.code_std_)
+        self.net_ = contrast("discriminator", net, seen, noise, recipe, torch.cat(negatives) if negatives else None)
         return self
 
     def score(self, features: Tensor) -> Tensor:
         """`[N, C, h, w]` -> `[N, h, w]`: minus the normality of each cell."""
-        net, mean, std = self._learned
+        net, mean = self._learned, self._scales[0]
         if features.ndim != 4 or features.shape[1] != len(mean):
             raise ValueError(f"expected features [N, {len(mean)}, h, w], got {list(features.shape)}")
-        rows = ((as_rows(features) - mean) / std).to(device())
         with torch.inference_mode():
-            scores = -net(rows)
+            scores = -net(self._seen(features).to(device()))
         return as_grid(scores.cpu()[:, None], features)[:, 0].clone()
 
     def state(self) -> dict[str, Tensor]:
         """Weights, and the mean and standard deviation of the features."""
-        net, mean, std = self._learned
-        return {f"net.{key}": tensor for key, tensor in net.state_dict().items()} | {"mean": mean, "std": std}
+        learned = dict(zip(("mean", "std", "code_std"), self._scales))
+        return {f"net.{key}": tensor for key, tensor in self._learned.state_dict().items()} | learned
 
     def restore(self, state: Mapping[str, Tensor]) -> Self:
         """Take back what `state` gave."""
-        self.mean_, self.std_ = state["mean"], state["std"]
-        net = create(len(self.mean_), self.hidden, self.seed, adaptor=self.adaptor)
+        self.mean_, self.std_, self.code_std_ = state["mean"], state["std"], state["code_std"]
+        net = self._untrained(len(self.mean_))
         net.load_state_dict({key[4:]: tensor for key, tensor in state.items() if key.startswith("net.")})
         self.net_ = net.to(device()).requires_grad_(requires_grad=False)
         return self
 
     @property
-    def _learned(self) -> tuple[Contrast, Tensor, Tensor]:
-        if self.net_ is None or self.mean_ is None or self.std_ is None:
-            raise RuntimeError("Discriminator is not fitted: call fit(features) or restore(state) first")
-        return self.net_, self.mean_, self.std_
+    def _learned(self) -> Contrast:
+        check_fitted(self, self.net_)
+        return self.net_  # type: ignore[return-value]
+
+    @property
+    def _scales(self) -> tuple[Tensor, Tensor, Tensor]:
+        check_fitted(self, self.code_std_)
+        return self.mean_, self.std_, self.code_std_  # type: ignore[return-value]
+
+    def _untrained(self, channels: int) -> Contrast:
+        seen = channels + context_channels(channels, self.context)
+        return create(seen, self.hidden, self.seed, adaptor=self.adaptor)
+
+    def _seen(self, features: Tensor) -> Tensor:
+        """`[N, C, h, w]` -> what the perceptron sees of each cell, `[N * h * w, C + K]`."""
+        mean, std, code_std = self._scales
+        rows = (as_rows(features) - mean) / std
+        return with_context(rows, (features.shape[2], features.shape[3]), self.context, code_std)
 
     def _noise(self, channels: int, grid: tuple[int, int]) -> Noise:
+        """Of the cells' own `channels`; none on their context."""
+        own = self._noise_of(channels, grid)
+        return lambda rows, generator: F.pad(own(rows[:, :channels], generator), (0, rows.shape[1] - channels))
+
+    def _noise_of(self, channels: int, grid: tuple[int, int]) -> Noise:
         if self.noise == "gaussian":
             return lambda rows, generator: torch.randn(rows.shape, generator=generator) * self.noise_std
         pool_generator = torch.Generator().manual_seed(self.seed)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 
-OURS = ("combiners", "data_loco", "ensemble_ad", "extractors")
+OURS = ("combiners", "data_loco", "ensemble_ad", "extractors", "scorers")
 
 MENDABLE = {
     "data_loco.errors.DataError",

@@ -16,6 +16,8 @@ def label_of(description: Mapping[str, Any]) -> str:
     """
     if description["name"] == "standalone":
         return str(description["method"]["name"])
+    if description["name"] == "map_descriptors":
+        return f"map_descriptors({label_of(description['detector'])})"
     rule = description["combiner"]["name"]
     if description["name"] == "output_ensemble":
         return f"{rule}({', '.join(map(label_of, description['detectors']))})"
@@ -30,6 +32,8 @@ def title_of(description: Mapping[str, Any]) -> str:
     """
     if description["name"] == "standalone":
         return f"{label_of(description)} alone"
+    if description["name"] == "map_descriptors":
+        return f"{label_of(description['detector'])}, scored by what its maps look like"
     rule = description["combiner"]["name"]
     if description["name"] == "output_ensemble":
         return f"{' + '.join(map(label_of, description['detectors']))}, {rule} of outputs"

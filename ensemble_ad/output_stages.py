@@ -15,7 +15,7 @@ from combiners.protocol import Stacker
 from data_loco import Sample
 from data_loco.loading import to_size
 from ensemble_ad.build import make
-from ensemble_ad.detectors import Detector, OutputEnsemble, folds_of
+from ensemble_ad.detectors import DescribedMaps, Detector, OutputEnsemble, folds_of
 from ensemble_ad.errors import naming
 from ensemble_ad.labels import label_of
 from ensemble_ad.output_samples import Labelled
@@ -64,6 +64,30 @@ def with_rules(stages: "Stages", description: Description, members: Sequence[Det
     ensemble.maps_.restore(load_file(entry.folder / "maps.safetensors"))
     ensemble.scores_.restore(load_file(entry.folder / "scores.safetensors"))
     return ensemble
+
+
+def descriptors_key(stages: "Stages", description: Description) -> dict[str, Any]:
+    """Return what map descriptors depend on: the member, the normal pictures and the parameters."""
+    key = {name: description[name] for name in ("top", "quantile")}
+    return key | {"members": [stages.identity(description["detector"])], "normal": stages.fingerprint("validation")}
+
+
+def with_descriptors(stages: "Stages", description: Description, member: Detector | None) -> DescribedMaps:
+    """Return map descriptors of a fitted `member` (None, where stored predictions are judged), learned."""
+    unfitted: DescribedMaps = build_detector(description)
+    detector = unfitted if member is None else replace(unfitted, detector=member)
+
+    def fit(folder: Path) -> None:
+        with naming(label_of(description)):
+            if not stages.folder.validation:
+                raise ValueError("expected normal validation pictures to learn map descriptors from, got none")
+            detector.descriptors_.fit(stages.prediction(description["detector"], "validation").maps)
+        save_state(detector.descriptors_, folder / "descriptors.safetensors")
+
+    key = descriptors_key(stages, description)
+    folder = stages.store.stage("descriptors", key, fit, label_of(description)).folder
+    detector.descriptors_.restore(load_file(folder / "descriptors.safetensors"))
+    return detector
 
 
 def predict(stages: "Stages", description: Description, split: str) -> Iterator[Prediction]:

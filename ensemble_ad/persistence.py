@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ensemble_ad.detectors import Detector, FeatureEnsemble, OutputEnsemble, Standalone
+from ensemble_ad.detectors import DescribedMaps, Detector, FeatureEnsemble, OutputEnsemble, Standalone
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.experiment import Experiment, load_experiment, read_yaml
 from ensemble_ad.schema import build_detector
@@ -86,6 +86,9 @@ def parts_of(detector: Detector) -> dict[str, Learned]:
     if isinstance(detector, FeatureEnsemble):
         members = {f"extractor{number}": member for number, member in enumerate(detector.extractors)}
         return members | {"combiner": detector.combiner, "discriminator": detector.discriminator}
+    if isinstance(detector, DescribedMaps):
+        member = {f"detector.{name}": part for name, part in parts_of(detector.detector).items()}
+        return member | {"descriptors": detector.descriptors_}
     if isinstance(detector, OutputEnsemble):
         nested = {
             f"detector{number}.{name}": part

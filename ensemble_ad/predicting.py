@@ -12,6 +12,8 @@ from data_loco import DataError
 from data_loco.loading import Pictures, read_picture, to_size
 from data_loco.picture_files import is_picture, pictures_in
 from data_loco.sample import Sample
+from ensemble_ad.errors import ConfigError
+from ensemble_ad.explaining import explained, explaining
 from ensemble_ad.outcome import at_size
 from ensemble_ad.persistence import Saved, load_detector
 from ensemble_ad.progress import Progress
@@ -42,31 +44,42 @@ class Judged(NamedTuple):
     """Whether the score is above the threshold."""
     scores: np.ndarray
     """Anomaly map, float32 [H, W] at the picture's own size."""
+    explanation: tuple[str, ...] = ()
+    """Sentences, where they were asked for and a member has any."""
 
 
-def judge(saved: Saved, samples: Sequence[Sample]) -> Iterator[Judged]:
+def judge(saved: Saved, samples: Sequence[Sample], *, explain: bool = False) -> Iterator[Judged]:
     """Yield scores, verdicts and maps of pictures in order, one batch in memory at a time."""
     rest = iter(samples)
     for images in Pictures(samples, saved.experiment.size):
         prediction = saved.detector.predict(images)
-        for score, scores, sample in zip(prediction.scores.tolist(), prediction.maps, rest):
-            yield Judged(sample, score, score > saved.threshold, at_size(scores, sample.shape()))
+        said = explained(saved.detector, images) if explain else [[] for _ in images]
+        for score, scores, sentences, sample in zip(prediction.scores.tolist(), prediction.maps, said, rest):
+            anomalous = score > saved.threshold
+            yield Judged(sample, score, anomalous, at_size(scores, sample.shape()), tuple(sentences))
 
 
-def predict_pictures(run: Path, paths: Sequence[Path], out: Path, progress: Progress) -> pd.DataFrame:
+def predict_pictures(
+    run: Path, paths: Sequence[Path], out: Path, progress: Progress, *, explain: bool = False
+) -> pd.DataFrame:
     """Write `scores.csv`, and a heat map and an overlay per picture, into `out`; return the table.
 
-    Maps are drawn on one scale for all pictures, that of the run's validation pictures.
+    Maps are drawn on one scale for all pictures, that of the run's validation pictures. With `explain` the table has a
+    column `explanation`; raises ConfigError where no member of the run's detector can explain.
     """
     model = run / "model" if (run / "model").is_dir() else run
     saved = load_detector(model)
+    if explain and not explaining(saved.detector):
+        raise ConfigError(f"--explain: no member of {run} can say why; component_metrology can")
     samples = [Sample(path, "test", "unknown", path.stem) for path in paths]
     rows: list[dict[str, str | float | bool]] = []
     with adding_to(out) as folder:
-        for picture in judge(saved, samples):
+        for picture in judge(saved, samples, explain=explain):
             path = picture.sample.path
             _draw(path, picture.scores, saved.scale, folder / f"{len(rows):05d}_{picture.sample.id}")
             rows.append({"picture": str(path), "score": picture.score, "anomalous": picture.anomalous})
+            if explain:
+                rows[-1]["explanation"] = "; ".join(picture.explanation)
             progress.update("predict", len(rows), len(samples))
         table = pd.DataFrame(rows)
         table.to_csv(folder / "scores.csv", index=False)

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_loco import GOOD
-from data_loco.loading import to_size
+from data_loco import GOOD, Sample
+from data_loco.loading import Pictures, to_size
+from ensemble_ad.detectors import Detector
 from ensemble_ad.environment import environment
 from ensemble_ad.experiment import Experiment
+from ensemble_ad.explaining import can_explain, explained
 from ensemble_ad.labels import label_of, title_of
 from ensemble_ad.outcome import Outcome
 from ensemble_ad.prediction import Prediction
 from ensemble_ad.report import PictureRow, RunReport, choose_pictures, normal_scale, write_report
-from ensemble_ad.stages import Stages
+from ensemble_ad.stages import Stages, members_in
 
 FUSED = "fused"
 PAGE_SIZE = 512
@@ -45,7 +47,7 @@ def report_of(
         validation_scores=validation.scores.tolist(),
         threshold=result["threshold"],
         scales=scales,
-        rows=lambda: _rows(stages, prediction, columns),
+        rows=lambda: _rows(stages, experiment, prediction, columns),
         experiment_yaml=experiment.to_yaml(),
         environment=environment(),
         cost=_cost(result),
@@ -59,7 +61,7 @@ def _member_predictions(stages: Stages, description: Mapping[str, Any]) -> dict[
     """Each member's own maps of validation and test, by name; nothing for a method alone."""
     alone = [{"name": "standalone", "method": entry} for entry in description.get("extractors", ())]
     members: dict[str, tuple[Prediction, Prediction]] = {}
-    for number, member in enumerate(description.get("detectors", alone)):
+    for number, member in enumerate(members_in(description) or alone):
         label = label_of(member)
         name = label if label not in members else f"{label} {number + 1}"
         members[name] = (stages.prediction(member, "validation"), stages.prediction(member, "test"))
@@ -73,8 +75,11 @@ def _scores_by_kind(stages: Stages, prediction: Prediction) -> dict[str, list[fl
     return scores
 
 
-def _rows(stages: Stages, prediction: Prediction, columns: Mapping[str, Prediction]) -> Iterator[PictureRow]:
+def _rows(
+    stages: Stages, experiment: Experiment, prediction: Prediction, columns: Mapping[str, Prediction]
+) -> Iterator[PictureRow]:
     test = stages.folder.test
+    explainer = stages.detector(experiment.detector) if can_explain(experiment.detector) else None
     table = pd.DataFrame(
         {
             "kind": [sample.kind for sample in test],
@@ -95,7 +100,12 @@ def _rows(stages: Stages, prediction: Prediction, columns: Mapping[str, Predicti
             image=_eight_bit(to_size(sample.image(), size)),
             truth=to_size(truth.astype(np.uint8) * 255, size) > 0,
             maps={name: column.maps[position].numpy() for name, column in columns.items()},
+            explanation=_explanation(explainer, sample, stages.size),
         )
+
+
+def _explanation(explainer: Detector | None, sample: Sample, size: tuple[int, int]) -> tuple[str, ...]:
+    return () if explainer is None else tuple(explained(explainer, next(iter(Pictures([sample], size))))[0])
 
 
 def _page_size(shape: tuple[int, int]) -> tuple[int, int]:

@@ -5,23 +5,26 @@ from typing import Any, NamedTuple
 
 from combiners import CALIBRATIONS, FEATURE_COMBINERS, OUTPUT_COMBINERS
 from ensemble_ad.build import Choices, Component, checked, describe, did_you_mean, make, parameter_defaults, resolve
-from ensemble_ad.detectors import FeatureEnsemble, OutputEnsemble, Standalone
+from ensemble_ad.detectors import DescribedMaps, FeatureEnsemble, OutputEnsemble, Standalone
 from ensemble_ad.discriminator import Discriminator
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.experiment import DEFAULT_MEMBERS
+from ensemble_ad.methods import METHODS
 from extractors import EXTRACTORS
+from scorers import SCORERS
 
 DETECTORS: Choices = {
     "standalone": Standalone,
     "feature_ensemble": FeatureEnsemble,
     "output_ensemble": OutputEnsemble,
+    "map_descriptors": DescribedMaps,
 }
 """Name in YAML -> class."""
 
 DISCRIMINATORS: Choices = {"discriminator": Discriminator}
 
-MEMBERS: Choices = {**EXTRACTORS, **DETECTORS}
-"""What an output ensemble is made of; an extractor, by its name or with parameters, stands for itself alone."""
+MEMBERS: Choices = {**METHODS, **DETECTORS}
+"""What an output ensemble is made of; a method, by its name or with parameters, stands for itself alone."""
 
 
 class Part(NamedTuple):
@@ -33,7 +36,7 @@ class Part(NamedTuple):
 
 
 PARTS: Mapping[str, Mapping[str, Part]] = {
-    "standalone": {"method": Part(EXTRACTORS, "patchcore")},
+    "standalone": {"method": Part(METHODS, "patchcore")},
     "feature_ensemble": {
         "extractors": Part(EXTRACTORS, DEFAULT_MEMBERS, many=True),
         "combiner": Part(FEATURE_COMBINERS, "global"),
@@ -45,6 +48,7 @@ PARTS: Mapping[str, Mapping[str, Part]] = {
         "score_combiner": Part(OUTPUT_COMBINERS, None),
         "calibration": Part(CALIBRATIONS, "robust"),
     },
+    "map_descriptors": {"detector": Part(MEMBERS, "patchcore")},
 }
 
 
@@ -99,8 +103,13 @@ def _resolve_one(key: str, choices: Choices, entry: Any, preset: Mapping[str, Co
     if not isinstance(entry, (str, Mapping)):
         raise ConfigError(f"{key}: expected a name or a mapping with name, got {entry!r}")
     if choices is MEMBERS:
-        alone = resolve(MEMBERS, entry)["name"] in EXTRACTORS
+        alone = resolve(MEMBERS, entry)["name"] in METHODS
         return resolve_detector({"name": "standalone", "method": entry} if alone else entry, preset, seed)
+    if choices is EXTRACTORS and (name := entry if isinstance(entry, str) else entry.get("name")) in SCORERS:
+        raise ConfigError(
+            f"{key}: {name} judges the picture as a whole and has no features to fuse; make it a member of an output "
+            f"ensemble (detectors: [patchcore, {name}], combiner: mean) or run it alone (combiner none)"
+        )
     if isinstance(entry, Mapping) and "name" not in entry and len(choices) == 1:
         entry = {"name": next(iter(choices)), **entry}
     return describe(choices, resolve(choices, entry, preset), seed)

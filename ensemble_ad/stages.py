@@ -21,17 +21,17 @@ from data_loco.loading import Pictures
 from ensemble_ad import output_stages
 from ensemble_ad.batches import FeatureFiles, Together, TrackedPictures
 from ensemble_ad.build import make
-from ensemble_ad.channels import check_channels
 from ensemble_ad.detectors import Detector, FeatureEnsemble, Standalone
+from ensemble_ad.edited import edited_pictures
 from ensemble_ad.errors import naming
 from ensemble_ad.labels import label_of
+from ensemble_ad.methods import METHODS
 from ensemble_ad.persistence import save_state
 from ensemble_ad.prediction import Prediction, joined
 from ensemble_ad.progress import Progress, Silent, tracked
 from ensemble_ad.schema import DISCRIMINATORS
 from ensemble_ad.store import Entry, Store
 from ensemble_ad.tensor_file import write_tensors
-from extractors import EXTRACTORS
 from extractors.backbone import backbone_of, sharing
 from extractors.protocol import Method
 from extractors.training import Journal, journal
@@ -57,6 +57,8 @@ class Stages:
         if description["name"] == "output_ensemble":
             members = [self.detector(member) for member in description["detectors"]]
             return output_stages.with_rules(self, description, members)
+        if description["name"] == "map_descriptors":
+            return output_stages.with_descriptors(self, description, self.detector(description["detector"]))
         return self._with_head(description)
 
     def prediction(self, description: Description, split: str) -> Prediction:
@@ -74,7 +76,7 @@ class Stages:
     def method(self, description: Description) -> Method:
         """Return one fitted extractor."""
         entry = self._fitted(description)
-        method: Method = make(EXTRACTORS, description)
+        method: Method = make(METHODS, description)
         return method.restore(load_file(entry.folder / "state.safetensors"))
 
     def features(self, description: Description, split: str) -> FeatureFiles:
@@ -114,11 +116,15 @@ class Stages:
     def plan(self, description: Description) -> list[tuple[str, bool]]:
         """Return the stages that `prediction` would go through, and whether each is there already."""
         steps = []
+        for member in members_in(description):
+            steps += [step for step in self.plan(member) if step not in steps]
         if description["name"] == "output_ensemble":
-            for member in description["detectors"]:
-                steps += [step for step in self.plan(member) if step not in steps]
             key = output_stages.rules_key(self, description)
             steps.append((f"fit the rules of {label_of(description)}", self.store.has("rules", key)))
+            return [*steps, self._plan_prediction(description)]
+        if description["name"] == "map_descriptors":
+            key = output_stages.descriptors_key(self, description)
+            steps.append((f"fit {label_of(description)}", self.store.has("descriptors", key)))
             return [*steps, self._plan_prediction(description)]
         for extractor in extractors_of(description):
             steps.append((f"fit {extractor['name']}", self.store.has("fit", self._fit_key(extractor))))
@@ -137,13 +143,13 @@ class Stages:
         """Return all that a detector's predictions depend on: parameters, weights, pictures learned from, size."""
         if description["name"] == "output_ensemble":
             return {"description": dict(description), "rules": output_stages.rules_key(self, description)}
+        if description["name"] == "map_descriptors":
+            return {"description": dict(description), "rules": output_stages.descriptors_key(self, description)}
         identities = [self._extractor_identity(entry) for entry in extractors_of(description)]
         return {"description": dict(description), "extractors": identities}
 
     def _with_head(self, description: Description) -> FeatureEnsemble:
         depends_on = self._head_key(description)
-        if not self.store.has("head", depends_on):
-            check_channels(description)
         extractors = [self.method(entry) for entry in description["extractors"]]
         combiner = make(FEATURE_COMBINERS, description["combiner"])
         discriminator = make(DISCRIMINATORS, description["discriminator"])
@@ -152,7 +158,8 @@ class Stages:
 
         def fit_head(folder: Path) -> None:
             with naming(f"head of {label_of(description)}"), self._journal("head", depends_on):
-                ensemble.fit_head(Together([self.features(entry, "train") for entry in description["extractors"]]))
+                features = Together([self.features(entry, "train") for entry in description["extractors"]])
+                ensemble.fit_head(features, edited_pictures(self, description))
             save_state(combiner, folder / "combiner.safetensors")
             save_state(discriminator, folder / "discriminator.safetensors")
 
@@ -164,6 +171,10 @@ class Stages:
     def _predict(self, description: Description, split: str) -> Iterator[Prediction]:
         if description["name"] == "output_ensemble":
             yield from output_stages.predict(self, description, split)
+            return
+        if description["name"] == "map_descriptors":
+            member = self.prediction(description["detector"], split)
+            yield output_stages.with_descriptors(self, description, None).judge(member)
             return
         detector = self.detector(description)
         if isinstance(detector, FeatureEnsemble):
@@ -178,7 +189,7 @@ class Stages:
         depends_on = self._fit_key(description)
 
         def fit(folder: Path) -> None:
-            method: Method = make(EXTRACTORS, description)
+            method: Method = make(METHODS, description)
             with naming(description["name"]), self._journal("fit", depends_on):
                 method.fit(TrackedPictures(self._pictures("train"), f"fit {description['name']}", self.progress))
             save_state(method, folder / "state.safetensors")
@@ -189,7 +200,7 @@ class Stages:
         return _Journaled(self.store.checkpoints(stage, depends_on), self.progress)
 
     def _fit_key(self, description: Description) -> dict[str, Any]:
-        afterwards = getattr(EXTRACTORS[description["name"]], "AFTER_FIT", ())
+        afterwards = getattr(METHODS[description["name"]], "AFTER_FIT", ())
         component = {key: value for key, value in description.items() if key not in afterwards}
         return {
             "component": component,
@@ -233,10 +244,21 @@ class Stages:
         return splits
 
 
+def members_in(description: Description) -> list[Description]:
+    """Return the detectors that a detector judges by; none for one that judges pictures itself.
+
+    >>> members_in({"name": "map_descriptors", "detector": {"name": "standalone"}})
+    [{'name': 'standalone'}]
+    """
+    if description["name"] == "map_descriptors":
+        return [description["detector"]]
+    return list(description.get("detectors", ()))
+
+
 def extractors_of(description: Description) -> list[Description]:
     """Return the extractors that a detector consists of, those of nested members too."""
-    if description["name"] == "output_ensemble":
-        return [extractor for member in description["detectors"] for extractor in extractors_of(member)]
+    if members := members_in(description):
+        return [extractor for member in members for extractor in extractors_of(member)]
     return [description["method"]] if description["name"] == "standalone" else list(description["extractors"])
 
 

@@ -79,7 +79,7 @@ class Components:
         self.kinds_ = self._recurrent([regions for regions, _ in looks])
         kinds = self._recurrent([self._split(regions, image) for regions, image in looks])
         used = sorted({kind.ground for kind in kinds})
-        self.grounds.centres_ = tuple(self.grounds.centres_[ground] for ground in used)
+        self.grounds.keep(used)
         self.kinds_ = tuple(replace(kind, ground=used.index(kind.ground)) for kind in kinds)
         return self
 

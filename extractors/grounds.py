@@ -5,7 +5,7 @@ of several sizes are made, and what at least two of them agree on is a ground. C
 decide where exactly a ground ends.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -68,7 +68,7 @@ class Grounds:
         candidates = []
         for count in self.clusters:
             centres = k_means(sample, count, generator)
-            covered = torch.cdist(cells.flatten(0, 2), centres).argmin(1).view(cells.shape[:3])
+            covered = torch.stack([_squares(cell.flatten(0, 1), centres).argmin(1).view(cell.shape[:2]) for cell in cells])
             for own in range(count):
                 mask = covered == own
                 if mask.float().mean() >= self.share and _core(mask) >= self.core:
@@ -82,8 +82,9 @@ class Grounds:
         if self.mean_ is None or self.scale_ is None:
             raise RuntimeError("Grounds is not fitted: call fit(images) first")
         cells = (self._cells(images) - self.mean_) / self.scale_
-        grounds = [torch.stack([_membership(cells, centres) for centres in group]).mean(0) for group in self.centres_]
-        return torch.stack(grounds, dim=1) if grounds else cells.new_zeros(cells.shape[0], 0, *cells.shape[1:3])
+        if not self.centres_:
+            return cells.new_zeros(cells.shape[0], 0, *cells.shape[1:3])
+        return torch.stack([torch.stack([_weight(cell, group) for group in self.centres_]) for cell in cells])
 
     def masks(self, images: Tensor) -> np.ndarray:
         """Return where each ground is, bool [N, G, H, W], with outlines that follow the picture."""
@@ -91,6 +92,31 @@ class Grounds:
         pictures = (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
         found = [[outlined(image, weight) for weight in row] for image, row in zip(pictures, weights)]
         return np.array(found, bool).reshape(len(images), len(self.centres_), *images.shape[2:])
+
+    def keep(self, grounds: Sequence[int]) -> None:
+        """Forget all grounds but those at these places."""
+        self.centres_ = tuple(self.centres_[ground] for ground in grounds)
+
+    def state(self) -> dict[str, Tensor]:
+        """What `fit` learned: `centres.1.0` are those of the first of the clusterings that agree on the second ground."""
+        if self.mean_ is None or self.scale_ is None:
+            raise RuntimeError("Grounds is not fitted: call fit(images) first")
+        centres = {
+            f"centres.{ground}.{place}": rows.contiguous()
+            for ground, group in enumerate(self.centres_)
+            for place, rows in enumerate(group)
+        }
+        return {"mean": self.mean_, "scale": self.scale_, **centres}
+
+    def restore(self, state: Mapping[str, Tensor]) -> Self:
+        """Take back what `state` gave."""
+        self.mean_, self.scale_ = state["mean"], state["scale"]
+        places = sorted(tuple(map(int, name.split(".")[1:])) for name in state if name.startswith("centres."))
+        grounds = sorted({ground for ground, _ in places})
+        self.centres_ = tuple(
+            tuple(state[f"centres.{ground}.{place}"] for own, place in places if own == ground) for ground in grounds
+        )
+        return self
 
     def _cells(self, images: Tensor) -> Tensor:
         """[N, h, w, D]: the network's layers on one grid, then the cell's colour (Lab)."""
@@ -118,10 +144,10 @@ def k_means(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """
     centres = rows[torch.randint(len(rows), (1,), generator=generator)]
     while len(centres) < count:
-        nearest = torch.cdist(rows, centres).amin(1).square() + 1e-12
+        nearest = _squares(rows, centres).amin(1).clamp(min=0) + 1e-12
         centres = torch.cat([centres, rows[torch.multinomial(nearest, 1, generator=generator)]])
     for _ in range(ROUNDS):
-        member = F.one_hot(torch.cdist(rows, centres).argmin(1), count).to(rows)
+        member = F.one_hot(_squares(rows, centres).argmin(1), count).to(rows)
         sizes = member.sum(0)[:, None]
         moved = torch.where(sizes > 0, member.T @ rows / sizes.clamp(min=1), centres)
         if torch.equal(moved, centres):
@@ -180,9 +206,20 @@ def _square(colours: np.ndarray) -> np.ndarray:
     return np.einsum("hwc,hwc->hw", colours, colours)
 
 
-def _membership(cells: Tensor, centres: Tensor) -> Tensor:
-    """[N, h, w]: near 1 where the first of `centres` [k, D] is the nearest by far; `cells` [N, h, w, D]."""
-    squares = torch.cdist(cells.flatten(0, 2), centres).square().unflatten(0, cells.shape[:3])
+def _squares(rows: Tensor, centres: Tensor) -> Tensor:
+    """Squared distances [n, k] between `rows` [n, D] and `centres` [k, D]: one matrix product, by far the fastest."""
+    lengths = rows.square().sum(1, keepdim=True)
+    return torch.addmm(centres.square().sum(1) + lengths, rows, centres.T, alpha=-2)
+
+
+def _weight(cell: Tensor, group: Sequence[Tensor]) -> Tensor:
+    """[h, w]: how surely each cell of one picture [h, w, D] is of a ground, by the clusterings that agree on it."""
+    return torch.stack([_membership(cell, centres) for centres in group]).mean(0)
+
+
+def _membership(cell: Tensor, centres: Tensor) -> Tensor:
+    """[h, w]: near 1 where the first of `centres` [k, D] is the nearest by far; `cell` [h, w, D]."""
+    squares = _squares(cell.flatten(0, 1), centres).unflatten(0, cell.shape[:2])
     apart = torch.pdist(centres).square().median()
     return torch.sigmoid(8 * (squares[..., 1:].amin(-1) - squares[..., 0]) / apart)
 

@@ -71,8 +71,12 @@ def create(channels: int, hidden: int, seed: int, *, adaptor: bool) -> Contrast:
         return Contrast(channels, hidden, adaptor=adaptor).eval()
 
 
-def contrast(name: str, net: Contrast, rows: Tensor, noise: Noise, recipe: Recipe) -> Contrast:
+def contrast(
+    name: str, net: Contrast, rows: Tensor, noise: Noise, recipe: Recipe, negatives: Tensor | None = None
+) -> Contrast:
     """Train `net` on normal features `rows` `[n, C]` against `adaptor(rows) + noise`; returns it in eval mode.
+
+    Rows of `negatives` `[m, C]`, where there are any, are a third part of each step, a quarter as many as normal ones.
 
     As in the released code the discriminator sees real and noisy rows in one batch (they share batch statistics), its
     optimiser is Adam, the adaptor's AdamW, rates are constant, and the last epoch is kept.
@@ -93,7 +97,15 @@ def contrast(name: str, net: Contrast, rows: Tensor, noise: Noise, recipe: Recip
 
     def epoch(_number: int) -> float:
         losses = [
-            _step(net, optimisers, batch.to(device()), noise, recipe.margin, generator)
+            _step(
+                net,
+                optimisers,
+                batch.to(device()),
+                noise,
+                recipe.margin,
+                generator,
+                _drawn(negatives, batch, generator),
+            )
             for batch in _shuffled(rows, recipe.rows_per_step, generator)
         ]
         return float(torch.stack(losses).mean())
@@ -118,17 +130,28 @@ def _step(
     noise: Noise,
     margin: float,
     generator: torch.Generator,
+    negatives: Tensor,
 ) -> Tensor:
     adapted = net.adaptor(batch)
     noisy = adapted + noise(adapted.detach(), generator).to(adapted)
-    normal, negative = net.normality(torch.cat([adapted, noisy])).chunk(2)
+    together = torch.cat([adapted, noisy, net.adaptor(negatives)])
+    normal, negative, anomalous = net.normality(together).split([len(batch), len(batch), len(negatives)])
     loss = hinge(normal, negative, margin)
+    if len(negatives):
+        loss = loss + F.relu(margin + anomalous).mean()
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=True)
     loss.backward()
     for optimiser in optimisers:
         optimiser.step()
     return loss.detach()
+
+
+def _drawn(negatives: Tensor | None, batch: Tensor, generator: torch.Generator) -> Tensor:
+    """A quarter as many negatives as the batch has rows, drawn with replacement; none where there are none."""
+    if negatives is None or not len(negatives):
+        return batch[:0].to(device())
+    return negatives[torch.randint(len(negatives), (-(-len(batch) // 4),), generator=generator)].to(device())
 
 
 def _shuffled(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -1,6 +1,7 @@
 """Perlin noise (Perlin, SIGGRAPH 2002) and the anomaly masks that DRAEM cuts from it."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -38,11 +39,28 @@ def anomaly_masks(
 
 def random_noise(count: int, size: tuple[int, int], generator: torch.Generator, *, octaves: int = 6) -> Tensor:
     """Draw `count` fields [N, H, W] of Perlin noise with random cells, directions and rotation."""
+    return perlin_noise(size, *_drawn(count, generator, octaves))
+
+
+def random_fields(
+    count: int, size: tuple[int, int], generator: torch.Generator, *, octaves: int = 6
+) -> Iterator[Tensor]:
+    """Yield the fields [H, W] that `random_noise` draws, each computed when it is asked for.
+
+    >>> fields = random_fields(3, (8, 8), torch.Generator().manual_seed(0))
+    >>> torch.allclose(next(fields), random_noise(3, (8, 8), torch.Generator().manual_seed(0))[0])
+    True
+    """
+    for cells, directions, rotation in zip(*_drawn(count, generator, octaves)):
+        yield perlin_noise(size, cells[None], directions[None], rotation[None])[0]
+
+
+def _drawn(count: int, generator: torch.Generator, octaves: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Cells, directions and rotations of `count` fields."""
     cells = 2 ** torch.randint(octaves, (count, 2), generator=generator)
     corners = 2 ** (octaves - 1) + 1
     directions = 2 * math.pi * torch.rand(count, corners, corners, generator=generator)
-    rotations = math.pi * (torch.rand(count, generator=generator) - 0.5)
-    return perlin_noise(size, cells, directions, rotations)
+    return cells, directions, math.pi * (torch.rand(count, generator=generator) - 0.5)
 
 
 def perlin_noise(size: tuple[int, int], cells: Tensor, directions: Tensor, rotations: Tensor) -> Tensor:

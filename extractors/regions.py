@@ -1,6 +1,6 @@
 """Connected regions of a picture: taken out of what surrounds them, taken apart where they touch, described."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -8,6 +8,8 @@ import numpy as np
 
 BRIDGE = 0.004
 """Regions that touch over less than twice this share of the picture's longer side are two."""
+MERE = 0.2
+"""What has less than this share of a region's pixels is a tip of it, however thin the neck."""
 BRUSH = 0.035
 """Radius of the brush, as a share of the longer side, that what sticks out of a region is too narrow for."""
 BODY = 0.6
@@ -62,19 +64,48 @@ def enclosed(figure: np.ndarray, smallest: float, bridge: int | None = None) -> 
     Args:
         figure: what is not ground.
         smallest: pixels that a region has at least, before it is filled.
-        bridge: what is narrower than twice this joins nothing; by default `BRIDGE` of the longer side.
+        bridge: what is narrower than twice this joins nothing, unless it joins a mere tip; by default `BRIDGE` of the
+            longer side.
     """
     bridge = pixels_of(BRIDGE, figure) if bridge is None else bridge
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * bridge + 1, 2 * bridge + 1))
+    kernel, reach = _disc(bridge), _disc(2 * bridge + 1)
     opened = cv2.morphologyEx(figure.astype(np.uint8), cv2.MORPH_OPEN, kernel)
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
-    height, width = figure.shape
-    for label, (left, top, columns, rows, area) in enumerate(statistics):
-        inside = left > 0 and top > 0 and left + columns < width and top + rows < height
-        if label and inside and area >= smallest:
-            part = (labels[top : top + rows, left : left + columns] == label).astype(np.uint8)
+    sizes, taken = statistics[:, cv2.CC_STAT_AREA], set[int]()
+    for label in np.argsort(-sizes, kind="stable"):
+        if not label or label in taken or sizes[label] < MERE * smallest:
+            continue
+        left, top, right, bottom = _window(statistics[label], 3 * bridge + 1, figure.shape)
+        near = labels[top:bottom, left:right]
+        touched = np.unique(near[cv2.dilate((near == label).astype(np.uint8), reach) > 0])
+        tips = [tip for tip in touched if tip and tip not in taken and sizes[tip] < MERE * sizes[label]]
+        taken.update(tips)
+        left, top, right, bottom = _window(_around(statistics[[label, *tips]]), bridge, figure.shape)
+        near = labels[top:bottom, left:right]
+        part = cv2.dilate(np.isin(near, [label, *tips]).astype(np.uint8), kernel)
+        part[~figure[top:bottom, left:right] | ~np.isin(near, [0, label, *tips])] = 0
+        inside = left > 0 and top > 0 and right < figure.shape[1] and bottom < figure.shape[0]
+        if inside and np.count_nonzero(part) >= smallest:
             outline, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            yield Shape(int(top), int(left), cv2.drawContours(part, outline, -1, 1, cv2.FILLED).astype(bool))
+            yield _cropped(cv2.drawContours(part, outline, -1, 1, cv2.FILLED).astype(bool), top, left)
+
+
+def _disc(radius: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def _around(statistics: np.ndarray) -> tuple[int, int, int, int]:
+    """(left, top, width, height) of the rectangle around those of `statistics` [n, 5], OpenCV's."""
+    left, top = statistics[:, :2].min(axis=0)
+    right, bottom = (statistics[:, :2] + statistics[:, 2:4]).max(axis=0)
+    return left, top, right - left, bottom - top
+
+
+def _window(rectangle: Sequence[int], margin: int, size: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of (left, top, width, height, ...), wider by `margin` but inside the picture."""
+    left, top, width, height = (int(number) for number in rectangle[:4])
+    right, bottom = min(left + width + margin, size[1]), min(top + height + margin, size[0])
+    return max(left - margin, 0), max(top - margin, 0), right, bottom
 
 
 def protruding(shape: Shape, brush: int, smallest: float) -> Iterator[Shape]:
@@ -85,6 +116,8 @@ def protruding(shape: Shape, brush: int, smallest: float) -> Iterator[Shape]:
         brush: its radius in pixels.
         smallest: pixels that a part has at least.
     """
+    if min(shape.mask.shape) <= 2 * brush:
+        return
     padded = np.pad(shape.mask, 1).astype(np.uint8)
     core = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > brush
     if not core.any():
@@ -114,13 +147,14 @@ def apart(region: Region, brush: int) -> Iterator[list[Shape]]:
             pieces = count - 1
             _, nearest = cv2.distanceTransformWithLabels(1 - core, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
             labels = np.where(padded > 0, nearest, 0)[1:-1, 1:-1]
-            yield [_cropped(labels == label, region) for label in range(1, count)]
+            yield [_cropped(labels == label, region.top, region.left) for label in range(1, count)]
 
 
-def _cropped(mask: np.ndarray, region: Region) -> Shape:
+def _cropped(mask: np.ndarray, top: int, left: int) -> Shape:
+    """The shape that `mask` bool [h, w] is, whose corner is at `top` and `left`."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return Shape(region.top + int(rows[0]), region.left + int(columns[0]), part)
+    return Shape(top + int(rows[0]), left + int(columns[0]), part)
 
 
 def described(shape: Shape, lab: np.ndarray, *, ground: int, protrudes: bool = False) -> Region:
@@ -138,8 +172,9 @@ def elongation(mask: np.ndarray) -> float:
     >>> round(elongation(np.ones((5, 40), bool)), 2) == round(float(np.log(8)), 2)
     True
     """
-    spread = np.cov(np.argwhere(mask).T, bias=True).reshape(2, 2) + np.eye(2) / 12
-    short, long = np.linalg.eigvalsh(spread)
+    moments = cv2.moments(mask.astype(np.uint8), binaryImage=True)
+    spread = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]]) / moments["m00"]
+    short, long = np.linalg.eigvalsh(spread + np.eye(2) / 12)
     return float(np.log(long / short) / 2)
 
 

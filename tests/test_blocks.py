@@ -47,9 +47,9 @@ def together() -> Tensor:
 
 
 def standardised(maps: Tensor) -> Tensor:
-    """Centred, and scaled so that the mean channel variance is one."""
+    """Centred, and scaled so that the channel variances sum to one."""
     flat = maps.transpose(0, 1).flatten(1)
-    return (maps - flat.mean(1)[:, None, None]) / flat.var(1).mean().sqrt()
+    return (maps - flat.mean(1)[:, None, None]) / flat.var(1).sum().sqrt()
 
 
 def test_concatenation_alone_only_resizes_and_joins() -> None:
@@ -57,7 +57,7 @@ def test_concatenation_alone_only_resizes_and_joins() -> None:
     torch.testing.assert_close(block.transform(members()), together())
 
 
-def test_standardised_concatenation_brings_each_extractor_to_unit_variance() -> None:
+def test_standardised_concatenation_brings_each_extractor_to_a_total_variance_of_one() -> None:
     fine, coarse = members()
     expected = torch.cat([standardised(fine), resize(standardised(coarse), (8, 6))], dim=1)
     got = Concatenation().fit(in_batches(members())).transform(members())
@@ -83,6 +83,10 @@ def test_an_individual_count_above_the_channels_keeps_them_all() -> None:
     assert IndividualBlocks(5).fit(in_batches(members())).transform(members()).shape == (6, 4 + 5, 8, 6)
 
 
+def test_a_global_count_above_the_channels_keeps_them_all() -> None:
+    assert GlobalBlock(128).fit(in_batches(members())).transform(members()).shape == (6, 4 + 5, 8, 6)
+
+
 def test_resizing_and_a_given_pca_commute() -> None:
     block = GlobalBlock(4).fit(in_batches(members()))
     (projection,) = block.projections_
@@ -96,6 +100,14 @@ def test_standardised_global_block_gives_a_loud_extractor_no_more_say(loud: floa
     got = GlobalBlock(4).fit(in_batches(scaled)).transform(scaled)
     expected = GlobalBlock(4).fit(in_batches(members())).transform(members())
     torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_channels_said_twice_give_an_extractor_no_more_say() -> None:
+    fine, coarse = members()
+    twice = [fine, torch.cat([coarse, coarse], dim=1)]
+    got = GlobalBlock(4).fit(in_batches(twice)).transform(twice)
+    expected = GlobalBlock(4).fit(in_batches(members())).transform(members())
+    torch.testing.assert_close(got.abs(), expected.abs(), atol=1e-3, rtol=1e-3)
 
 
 def test_without_standardising_the_loud_extractor_rules() -> None:

@@ -72,8 +72,16 @@ def test_what_touches_the_border_is_no_region_and_holes_are_filled() -> None:
     figure[28:32, 28:32] = False
     figure[:10, 50:] = True
     (shape,) = enclosed(figure, smallest=20)
-    corners = 4
-    assert (shape.top, shape.left, int(shape.mask.sum())) == (20, 20, 400 - corners)
+    assert (shape.top, shape.left, int(shape.mask.sum())) == (20, 20, 400)
+
+
+def test_a_thin_neck_parts_two_squares_but_cuts_off_no_tip() -> None:
+    figure = np.zeros((60, 60), bool)
+    figure[10:25, 10:25] = figure[10:25, 31:46] = True
+    figure[17:19, 25:31] = True
+    figure[26:30, 15:19] = figure[25, 17] = True
+    found = sorted(enclosed(figure, smallest=5), key=lambda shape: shape.left)
+    assert [shape.mask.shape for shape in found] == [(20, 17), (15, 17)]
 
 
 def test_a_thin_rod_sticks_out_of_a_plate_and_a_plain_plate_has_none() -> None:

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ensemble_ad.context import context_channels, with_context
 from ensemble_ad.discriminator import POOL, Discriminator
 from ensemble_ad.simplex import STANDARD_DEVIATION, simplex_fields, simplex_noise
 
@@ -166,3 +167,56 @@ def test_simplex_negatives_are_cells_of_the_pool_up_to_sign() -> None:
     known = pool.permute(0, 2, 3, 1).flatten(0, 2).abs()
     drawn = Discriminator(noise="simplex", noise_std=1.0)._noise(2, (4, 4))(torch.zeros(50, 2), seeded(3)).abs()
     assert (torch.cdist(drawn, known).amin(1) < 1e-3).all()
+
+
+@pytest.mark.parametrize("context", ["position", "picture", "both"])
+def test_context_leaves_the_cells_own_features_first_and_adds_code_and_place(context: str) -> None:
+    rows = torch.randn(2 * 12, 3, generator=seeded())
+    seen = with_context(rows, (3, 4), context, torch.tensor(2.0))
+    assert torch.equal(seen[:, :3], rows)
+    assert seen.shape[1] == 3 + context_channels(3, context)
+    if context != "position":
+        expected = torch.stack([rows[:12].mean(0), rows[12:].mean(0)]) / 2
+        torch.testing.assert_close(seen[:, 3:6], expected.repeat_interleave(12, 0))
+    if context != "picture":
+        place = seen[:, -8:]
+        assert torch.equal(place[:12], place[12:])
+        distances = torch.cdist(place[:12], place[:12]) + torch.eye(12) * 9
+        assert distances.min() > 0.1
+        assert torch.tensor([distances[0, 1], distances[0, 4]]).max() < distances[0, 11]
+
+
+def test_the_place_tells_a_cell_that_is_normal_elsewhere_only() -> None:
+    """The left half of every picture is all 0, the right half all 1; a picture the other way round has no new cell."""
+    halves = torch.cat([torch.zeros(8, 2, 4, 2), torch.ones(8, 2, 4, 2)], dim=3)
+    halves = halves + torch.randn(8, 2, 4, 4, generator=seeded()) * 0.05
+    told = small(context="position", epochs=150, noise_std=1.0).fit([halves])
+    assert told.score(halves.flip(3)).mean() > told.score(halves).max()
+    blind = small(epochs=150, noise_std=1.0).fit([halves])
+    assert torch.allclose(blind.score(halves.flip(3)), blind.score(halves).flip(2))
+
+
+def test_noise_spares_the_context() -> None:
+    drawn = small(noise_std=1.0)._noise(5, (4, 4))(torch.zeros(100, 13), seeded())
+    assert (drawn[:, :5] != 0).all()
+    assert (drawn[:, 5:] == 0).all()
+
+
+def test_changed_cells_of_edited_pictures_become_negatives() -> None:
+    """A value well inside the noise is called normal, unless edits say that it is not."""
+    normal = torch.randn(8, 2, 8, 8, generator=seeded()) * torch.tensor([3.0, 0.3])[:, None, None]
+    edited = torch.zeros(8, 2, 8, 8)
+    edited[:, 1] = 1.5
+    masks = torch.zeros(8, 8, 8, dtype=torch.bool)
+    masks[:, 2:4] = True
+    plain = small(epochs=60).fit([normal])
+    taught = small(epochs=60).fit([normal], [(edited, masks)])
+    gains = [(net.score(edited) - net.score(normal)).mean() for net in (plain, taught)]
+    assert gains[1] > gains[0] + 0.5
+
+
+def test_marked_cells_alone_are_negatives() -> None:
+    edited, nothing = torch.full((4, 5, 8, 8), 51.0), torch.zeros(4, 8, 8, dtype=torch.bool)
+    cells = features(2, seed=1)
+    unmarked = small().fit([features()], [(edited, nothing)])
+    assert torch.equal(unmarked.score(cells), small().fit([features()]).score(cells))

@@ -1,24 +1,18 @@
 """Values out of range: refused when an experiment is read, in the words in which a fit refuses them."""
 
 import dataclasses
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 from loco_folder import build_class
-from small_run import FUSED, PATCHCORE, call, small_experiment, write_experiment
+from small_run import call, write_experiment
 
 from combiners import CALIBRATIONS, FEATURE_COMBINERS, OUTPUT_COMBINERS
-from combiners.blocks import GlobalBlock, IndividualBlocks
-from data_loco import open_class
 from ensemble_ad.build import describe, make
-from ensemble_ad.channels import check_channels
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.schema import DISCRIMINATORS
-from ensemble_ad.stages import Stages
-from ensemble_ad.store import Store
 from extractors import EXTRACTORS
 
 CHOICES: tuple[dict[str, Any], ...] = (
@@ -119,7 +113,6 @@ def test_defaults_and_their_descriptions_are_in_range() -> None:
     [
         ("detector.extractors.0.coreset_ratio=7", "patchcore: expected coreset_ratio in (0, 1], got 7"),
         ("detector.combiner.components=-3", "global: expected components as a count >= 1"),
-        ("detector.combiner.components=100000", "global: expected at most"),
         ("detector.discriminator.epochs=0", "discriminator: expected epochs of at least 1, got 0"),
         ("detector.sigma=-1", "FeatureEnsemble: sigma: input should be greater than or equal to 0, got -1"),
     ],
@@ -129,29 +122,3 @@ def test_a_dry_run_ends_in_a_sentence(tmp_path: Path, parts: Path, setting: str,
     called = call("run", file, "--data", parts, "--cache", tmp_path / "cache", "--dry-run", "--set", setting)
     assert called.code == 2
     assert said in called.err
-
-
-def test_too_many_components_are_refused_before_a_member_is_fitted(tmp_path: Path, parts: Path) -> None:
-    experiment = small_experiment({**FUSED, "combiner": {"name": "global", "components": 10_000}})
-    stages = Stages(open_class(parts), experiment.size, Store(tmp_path))
-    with pytest.raises(ConfigError, match=r"global: expected at most \d+ components"):
-        stages.prediction(experiment.detector, "test")
-    assert not stages.store.log
-
-
-def test_the_channels_of_all_members_count_for_the_global_block() -> None:
-    channels = make(EXTRACTORS, PATCHCORE).channels
-    twice = {"extractors": [PATCHCORE, PATCHCORE]}
-    check_channels(twice | {"combiner": {"name": "global", "components": 2 * channels}})
-    with pytest.raises(ConfigError, match=f"at most {2 * channels} components"):
-        check_channels(twice | {"combiner": {"name": "global", "components": 2 * channels + 1}})
-
-
-def test_an_individual_block_says_whose_channels_are_fewer(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        IndividualBlocks(16).check_channels([152, 16])
-        IndividualBlocks(0.5).check_channels([1, 1])
-        GlobalBlock(168).check_channels([152, 16])
-        assert not caplog.messages
-        IndividualBlocks(128).check_channels([152, 16])
-    assert caplog.messages == ["extractor 2 has 16 channels, not 128: all are kept"]

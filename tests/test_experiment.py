@@ -11,6 +11,7 @@ from combiners import FEATURE_COMBINERS
 from ensemble_ad.build import parameter_defaults
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.experiment import load_experiment, load_preset, preset_names, read_yaml, with_settings
+from ensemble_ad.methods import METHODS
 from extractors import EXTRACTORS
 
 BASE: dict[str, Any] = {"detector": {"name": "feature_ensemble", "extractors": ["patchcore", "simplenet"]}}
@@ -26,12 +27,12 @@ def test_the_presets_are_named() -> None:
 
 
 @of_every_preset
-@pytest.mark.parametrize("name", EXTRACTORS)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_preset_resolves_for_every_method(preset: str, name: str) -> None:
     experiment = load_experiment({"preset": preset, "detector": {"name": "standalone", "method": name}})
     method = experiment.detector["method"]
     given = load_preset(preset)["components"].get(name, {})
-    defaults = vars(EXTRACTORS[name]())
+    defaults = vars(METHODS[name]())
     for key, value in method.items():
         if key not in ("name", "seed"):
             expected = given.get(key, defaults[key])
@@ -40,12 +41,12 @@ def test_every_preset_resolves_for_every_method(preset: str, name: str) -> None:
 
 @of_every_preset
 def test_every_name_in_a_preset_is_a_component(preset: str) -> None:
-    assert set(load_preset(preset)["components"]) <= {*EXTRACTORS, *FEATURE_COMBINERS, "discriminator"}
+    assert set(load_preset(preset)["components"]) <= {*METHODS, *FEATURE_COMBINERS, "discriminator"}
 
 
 def test_the_paper_preset_names_the_published_weights_and_changes_nothing_else() -> None:
     for name, values in load_preset("paper")["components"].items():
-        published = parameter_defaults(EXTRACTORS[name])["backbone"]
+        published = parameter_defaults(METHODS[name])["backbone"]
         assert list(values) == ["backbone"]
         assert values["backbone"].partition(".")[0] == published
 

@@ -3,6 +3,7 @@
 import re
 import runpy
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ TINY: dict[str, Any] = {
     },
 }
 """A preset for which every method takes a moment."""
+EVERY = 3
+"""All of a study's detectors are built; the first of so many are also run."""
 
 
 @pytest.fixture(scope="module")
@@ -94,18 +97,20 @@ def test_a_study_runs(study: Path, base: Path) -> None:
     if kind == "survey":
         table = pd.read_csv(out / "table.csv")
         assert table["failure"].isna().all()
-        assert set(table["detector"]) == set(yaml.safe_load(study.read_text())["detectors"])
+        assert set(table["detector"]) == set(yaml.safe_load(small.read_text())["detectors"])
     else:
         assert (out / {"attribute": "attribution.md", "tune": "summary.md"}[kind]).stat().st_size > 0
 
 
 def shrunk(study: Path, base: Path) -> Path:
-    """The same study with one seed and few trials."""
+    """The same study with one seed, a detector in `EVERY` and few trials."""
     content = yaml.safe_load(study.read_text())
+    if "detectors" in content:
+        content["detectors"] = dict(islice(content["detectors"].items(), 0, None, EVERY))
     content |= {"seeds": [0]} if "seeds" in content else {}
     content |= {"sizes": [[64, 64], [64, 96]]} if "sizes" in content else {}
     if "space" in content:
-        content |= {"trials": 3, "proxy": {"count": 4, "kinds": ["cutpaste", "perlin"]}}
+        content |= {"trials": 2, "proxy": {"count": 4, "kinds": ["cutpaste", "perlin"]}}
         content["experiment"]["preset"] = str(base / "tiny.yaml")
     path = base / study.name
     path.write_text(yaml.safe_dump(content, sort_keys=False))

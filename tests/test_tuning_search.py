@@ -8,12 +8,13 @@ from typing import Any
 
 import optuna
 import pytest
-from small_study import NOISE, RULE, SIGMA, bowl, go_on, search_in, small_study
+from small_study import NOISE, RULE, SIGMA, SPACE, bowl, go_on, search_in, small_study
 
 from ensemble_ad.errors import ConfigError, StoreError
+from ensemble_ad.tuning.kept import RETRIES
 from ensemble_ad.tuning.owner import is_gone, this_process
-from ensemble_ad.tuning.search import RETRIES, Search, attempt, begin, importances, trials_of
-from ensemble_ad.tuning.space import Point
+from ensemble_ad.tuning.search import Search, attempt, begin, importances, trials_of
+from ensemble_ad.tuning.space import Point, Space
 from ensemble_ad.tuning.trial import RejectedError
 from ensemble_ad.tuning.trials import best, candidates, pareto
 
@@ -32,8 +33,8 @@ def killed_in(search: Search) -> None:
     os.waitpid(child, 0)
 
 
-def raising(error: Exception) -> Callable[[Point], dict[str, float]]:
-    def formula(_point: Point) -> dict[str, float]:
+def raising(error: BaseException) -> Callable[..., dict[str, float]]:
+    def formula(*_: Any) -> dict[str, float]:
         raise error
 
     return formula
@@ -309,3 +310,35 @@ def test_importance_is_silent_where_it_cannot_tell(tmp_path: Path) -> None:
     search = search_in(tmp_path)
     go_on(search, 1)
     assert importances(search) == {}
+
+
+def test_workers_that_ask_at_the_same_moment_draw_different_points(tmp_path: Path) -> None:
+    """A second worker asks while the first one's trial runs; together they draw what one worker alone draws."""
+    space = {NOISE: SPACE[NOISE], SIGMA: SPACE[SIGMA]}
+    for name in ("alone", "together"):
+        (tmp_path / name).mkdir()
+    alone = go_on(search_in(tmp_path / "alone", space=space, sampler="random"), 5)
+    search = search_in(tmp_path / "together", space=space, sampler="random")
+    drawn = []
+
+    def nested(point: Point, _report: Any) -> dict[str, float]:
+        drawn.append(point)
+        if len(drawn) < 5:
+            attempt(search, nested)
+        return bowl(point)
+
+    attempt(search, nested)
+    assert [trial.point for trial in trials_of(search)] == drawn == [trial.point for trial in alone]
+    assert len({trial.point[SIGMA] for trial in alone}) == 5
+
+
+def test_a_trial_interrupted_before_it_drew_anything_draws_the_same_later(tmp_path: Path) -> None:
+    for name in ("whole", "interrupted"):
+        (tmp_path / name).mkdir()
+    whole = go_on(search_in(tmp_path / "whole", sampler="random"), 4)
+    search = search_in(tmp_path / "interrupted", sampler="random")
+    go_on(search, 2)
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Space, "draw", raising(KeyboardInterrupt()))
+        attempt(search, lambda _point, _report: {})
+    assert [trial.point for trial in go_on(search, 2)] == [trial.point for trial in whole]

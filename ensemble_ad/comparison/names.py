@@ -29,6 +29,8 @@ def short_name(detector: Description) -> str:
     """
     if "method" in detector:
         return str(detector["method"]["name"])
+    if "detector" in detector:
+        return f"{detector['name']}({short_name(detector['detector'])})"
     rule = str(detector["combiner"]["name"]) if "combiner" in detector else str(detector["name"])
     if "detectors" in detector:
         return f"{rule}({', '.join(map(short_name, detector['detectors']))})"

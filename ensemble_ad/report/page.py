@@ -41,6 +41,8 @@ class PictureRow:
     """bool [H, W], True on defects."""
     maps: Mapping[str, np.ndarray]
     """Column name -> anomaly map [h, w] of any size; the ensemble's own is named "fused"."""
+    explanation: tuple[str, ...] = ()
+    """Sentences that say why the picture is anomalous, by those members that can."""
 
 
 @dataclass(frozen=True)

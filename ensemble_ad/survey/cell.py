@@ -16,12 +16,12 @@ from data_loco.loading import Pictures
 from ensemble_ad.environment import forget_peak_memory
 from ensemble_ad.errors import StoreError, is_expected, naming
 from ensemble_ad.experiment import Experiment
+from ensemble_ad.methods import METHODS
 from ensemble_ad.running import RECORD, measure, write_record
 from ensemble_ad.stages import Stages
 from ensemble_ad.store import Store
 from ensemble_ad.survey.units import Kind, Unit, parts_of
 from ensemble_ad.whole import replacing
-from extractors import EXTRACTORS
 from extractors.backbone import backbone_of, sharing
 from extractors.frozen_features import FrozenFeatures
 from extractors.runtime import Runtime, using
@@ -118,7 +118,7 @@ def _frozen_features(extractor: dict[str, Any]) -> FrozenFeatures:
     backbone = backbone_of(extractor)
     if backbone is None:
         raise ValueError(f"{extractor['name']} reads no frozen network")
-    scales = getattr(EXTRACTORS[extractor["name"]], "PICTURE_SCALES", 1)
+    scales = getattr(METHODS[extractor["name"]], "PICTURE_SCALES", 1)
     return FrozenFeatures(backbone, extractor.get("image_scale", 1), scales)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
+from ensemble_ad.methods import METHODS
 from ensemble_ad.plain import plain
 from ensemble_ad.store import RECORD, key_of
 from ensemble_ad.survey.units import Unit
-from extractors import EXTRACTORS
 
 RULES = ("combiner", "score_combiner", "calibration", "folds")
 """Parameters of an output ensemble beside its members."""
@@ -63,7 +63,7 @@ def _stages_of(unit: Unit) -> Iterator[tuple[str, Any]]:
 
 
 def _fitted(extractor: Mapping[str, Any]) -> dict[str, Any]:
-    afterwards = getattr(EXTRACTORS[extractor["name"]], "AFTER_FIT", ())
+    afterwards = getattr(METHODS[extractor["name"]], "AFTER_FIT", ())
     return {key: value for key, value in extractor.items() if key not in afterwards}
 
 

@@ -18,10 +18,10 @@ from typing import Any
 from ensemble_ad import __version__
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.experiment import DEFAULTS, Experiment, check_keys, load_experiment, read_yaml
+from ensemble_ad.methods import METHODS
 from ensemble_ad.plain import plain
 from ensemble_ad.store import key_of
 from ensemble_ad.survey.classes import SurveyedClass, surveyed_classes
-from extractors import EXTRACTORS
 
 KEYS = ("preset", "seeds", "sizes", "quantile", "classes", "detectors", "tracking")
 OWN_KEYS = ("preset", "oracle")
@@ -137,9 +137,9 @@ def _setting(label: str, entry: Any, shared: Mapping[str, Any], where: str) -> S
 def _component(entry: Any) -> Any:
     """An entry without its own keys; an extractor's name stands for that method alone."""
     if not isinstance(entry, Mapping):
-        return {"name": "standalone", "method": entry} if entry in EXTRACTORS else entry
+        return {"name": "standalone", "method": entry} if entry in METHODS else entry
     component = {key: value for key, value in entry.items() if key not in OWN_KEYS}
-    return {"name": "standalone", "method": component} if component.get("name") in EXTRACTORS else component
+    return {"name": "standalone", "method": component} if component.get("name") in METHODS else component
 
 
 def _list_of(kind: type, value: Any, key: str) -> list[Any]:

@@ -15,6 +15,8 @@ COLUMNS = [
     "class", "layout", "detector", "preset", "seed", "size", "type", "defect_kind", "metric", "value", "seconds", "mb",
     "run_id", "oracle", "failure",
 ]  # fmt: skip
+Row = tuple[str, str, str]
+"""(metric, anomaly type, defect kind or nothing)."""
 CHOSEN_ON_TEST = ("F1-max",)
 """Metrics whose threshold is chosen on the test split: oracle figures, whatever the detector."""
 
@@ -52,21 +54,18 @@ def _rows(cell: Cell, folder: Path) -> Iterator[dict[str, Any]]:
     if finished(folder):
         result = json.loads((folder / "result.json").read_text())
         head |= {"seconds": round(sum(result["seconds"].values()), 3), "mb": result["peak_memory_mb"]}
-        for row in _metrics(result):
-            yield head | row | {"oracle": cell.setting.oracle or row["metric"] in CHOSEN_ON_TEST}
+        for (metric, kind, defect), value in metrics_of(result):
+            figure = {"metric": metric, "type": kind, "defect_kind": defect, "value": value}
+            yield head | figure | {"oracle": cell.setting.oracle or metric in CHOSEN_ON_TEST}
     elif failure := read_failure(folder):
         yield head | {"failure": failure.reason}
 
 
-def _metrics(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    whole = [*headline(result), ("F1-max", result["f1_max"])]
-    for metric, by_type in whole:
-        for kind, value in by_type.items():
-            if value is not None:
-                yield {"type": kind, "metric": metric, "value": value}
+def metrics_of(result: Mapping[str, Any]) -> Iterator[tuple[Row, float]]:
+    """Yield every figure of a result.json that has a value."""
+    for metric, by_type in [*headline(result), ("F1-max", result["f1_max"])]:
+        yield from (((metric, kind, ""), value) for kind, value in by_type.items() if value is not None)
     for name, defect in result["per_defect"].items():
-        kind = {"type": defect["type"], "defect_kind": name}
-        if defect["image_auroc"] is not None:
-            yield kind | {"metric": "image AUROC", "value": defect["image_auroc"]}
-        for limit, value in defect["au_spro"].items():
-            yield kind | {"metric": f"AU-sPRO@{limit}", "value": value}
+        by_metric = {"image AUROC": defect["image_auroc"]}
+        by_metric |= {f"AU-sPRO@{limit}": value for limit, value in defect["au_spro"].items()}
+        yield from (((metric, defect["type"], name), value) for metric, value in by_metric.items() if value is not None)

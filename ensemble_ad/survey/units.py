@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ensemble_ad.plain import plain
-from ensemble_ad.stages import extractors_of
+from ensemble_ad.stages import extractors_of, members_in
 from ensemble_ad.store import key_of
 from ensemble_ad.survey.classes import SurveyedClass
 from ensemble_ad.survey.grid import Cell
@@ -87,7 +87,7 @@ def _readers(cells: Iterable[Cell]) -> dict[str, list[Description]]:
     readers: dict[str, dict[str, Description]] = {}
     parts = (part for cell in cells for part in parts_of(cell.setting.experiment.detector))
     for part in parts:
-        for extractor in extractors_of(part) if "detectors" not in part else ():
+        for extractor in extractors_of(part) if not members_in(part) else ():
             if network := _network(extractor):
                 reader = {key: value for key, value in plain(extractor).items() if key in READING}
                 readers.setdefault(network, {})[key_of(reader)] = reader
@@ -107,7 +107,7 @@ def parts_of(detector: Description) -> Iterator[Description]:
     >>> [part["name"] for part in parts_of({"name": "both", "detectors": [{"name": "a"}, {"name": "b"}]})]
     ['a', 'b', 'both']
     """
-    for member in detector.get("detectors", ()):
+    for member in members_in(detector):
         yield from parts_of(member)
     yield detector
 
@@ -129,8 +129,8 @@ class _Place:
         )
 
     def predict(self, detector: Description, label: str) -> str:
-        if "detectors" in detector:
-            needs = [self.predict(member, f"member of {label}") for member in detector["detectors"]]
+        if members := members_in(detector):
+            needs = [self.predict(member, f"member of {label}") for member in members]
         elif detector["name"] == "standalone":
             needs = [*self.frozen(detector["method"]), self.fit(detector["method"])]
         else:

@@ -4,6 +4,7 @@ A screw may lie anywhere in its compartment, two finishes of a bolt may take tur
 pictures can say so. An arrangement is compared with each of theirs component by component.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,9 @@ AREA = 0.15
 """Difference of log area that does."""
 COLOUR = 15.0
 """Levels of 255, in Lab, that do."""
+HEAVY = 0.03
+"""Distance from the middle of a component's rectangle to its centre of mass, as a share of the longer side, that does:
+which end is the thick one."""
 LOOKS = 10.0
 """Root mean square levels of 255 between two thumbnails that do."""
 THUMBNAIL = 8
@@ -29,24 +33,36 @@ NEIGHBOURS = 0.05
 NORMAL = 0.95
 """Share of the normal pictures that are nearer to the others than what counts as an anomaly."""
 
+SELDOM = 0.1
+"""Share of the normal pictures below which a number of components counts as a slip of the finder."""
 CLEARLY = 1.5
 """How many times as far away an anomaly must be: an editor is asked until it succeeds, and would find flukes."""
 
 Arrangement = np.ndarray
-"""float [components, D]: place, area, colour and looks of each, in steps."""
+"""float [components, D]: place, area, colour, heavier side and looks of each, in steps."""
+PLAIN = 8
+"""Columns of all but the looks."""
+VIEWS = (slice(PLAIN), slice(None))
+"""Columns that are compared: without and with the looks, which hide the rest where parts lie any way round."""
 
 
 def arrangement(regions: Sequence[Region], lab: np.ndarray) -> Arrangement:
     """Describe some regions of one picture, Lab uint8 [H, W, 3]."""
     rows = [_row(region, lab) for region in regions]
-    return np.stack(rows) if rows else np.zeros((0, 6 + THUMBNAIL**2))
+    return np.stack(rows) if rows else np.zeros((0, PLAIN + THUMBNAIL**2))
 
 
 def _row(region: Region, lab: np.ndarray) -> np.ndarray:
     place = np.array(region.centre) / max(lab.shape[:2]) / PLACE
     looks = cv2.resize(lab[region.window][..., 0], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     area, colour = region.signature[:1] / AREA, region.signature[2:] / COLOUR
-    return np.concatenate([place, area, colour, looks.ravel() / (LOOKS * THUMBNAIL)])
+    return np.concatenate([place, area, colour, _heavier_side(region) / HEAVY, looks.ravel() / (LOOKS * THUMBNAIL)])
+
+
+def _heavier_side(region: Region) -> np.ndarray:
+    """(y, x) from the middle of the rectangle to the centre of mass, as a share of the longer side."""
+    middle = [(part.start + part.stop - 1) / 2 for part in region.window]
+    return (np.array(region.centre) - middle) / max(region.mask.shape)
 
 
 def distance(one: Arrangement, other: Arrangement) -> float:
@@ -69,24 +85,32 @@ class Arrangements:
 
     normal: Sequence[Arrangement] = field(repr=False)
 
-    def novelty(self, edited: Arrangement) -> float:
-        """Steps to the nearest normal arrangements; infinite where hardly any has as many components."""
-        return _distance_to(edited, self.normal)
-
     def is_novel(self, edited: Arrangement) -> bool:
-        """Whether `edited` is clearly farther from the normal pictures than they are from one another."""
-        return self.novelty(edited) > CLEARLY * self.threshold
+        """Whether `edited` is clearly farther from the normal pictures than they are from one another, in any view."""
+        apart = (_distance_to(edited[:, view], [own[:, view] for own in self.usual]) for view in VIEWS)
+        return any(steps > CLEARLY * limit for steps, limit in zip(apart, self.thresholds))
 
     @cached_property
-    def threshold(self) -> float:
-        """What 95 % of the normal pictures with a finite distance to the others stay below; 0 where none has one."""
-        others = [[*self.normal[:place], *self.normal[place + 1 :]] for place in range(len(self.normal))]
-        apart = [_distance_to(own, rest) for own, rest in zip(self.normal, others)]
-        finite = [steps for steps in apart if np.isfinite(steps)]
-        return float(np.quantile(finite, NORMAL)) if finite else 0.0
+    def usual(self) -> list[Arrangement]:
+        """The normal pictures with as many components as at least a tenth of them has."""
+        counts = Counter(len(own) for own in self.normal)
+        return [own for own in self.normal if counts[len(own)] >= SELDOM * len(self.normal)]
+
+    @cached_property
+    def thresholds(self) -> list[float]:
+        """By view, what 95 % of the usual pictures with a finite distance to the others stay below; 0 without any."""
+        return [_threshold([own[:, view] for own in self.usual]) for view in VIEWS]
+
+
+def _threshold(normal: Sequence[Arrangement]) -> float:
+    others = [[*normal[:place], *normal[place + 1 :]] for place in range(len(normal))]
+    apart = [_distance_to(own, rest) for own, rest in zip(normal, others)]
+    finite = [steps for steps in apart if np.isfinite(steps)]
+    return float(np.quantile(finite, NORMAL)) if finite else 0.0
 
 
 def _distance_to(own: Arrangement, others: Sequence[Arrangement]) -> float:
+    """Steps to the nearest of the others but a few; infinite where hardly any has as many components."""
     place = round(NEIGHBOURS * len(others))
     apart = sorted(distance(own, other) for other in others)
     return apart[min(place, len(apart) - 1)] if apart else np.inf

@@ -7,15 +7,17 @@ import cv2
 import numpy as np
 
 from ensemble_ad.synthesis.edit import Edit, lab_of, window
+from ensemble_ad.synthesis.filling import filled
+from ensemble_ad.synthesis.room import free_corners
 from ensemble_ad.synthesis.scene import Group, Scene, grown
 from extractors.regions import Region, Shape, described
 
 GROW, SOFT = 0.004, 0.004
 """What is laid over a component covers so much around it, then fades out over so much; shares of the longer side."""
-COARSE = 4
-"""Room is searched for on every so manieth pixel."""
-DONORS = 16
-"""Patches of bare ground among which the best one fills a gap."""
+GAIN = 1.3
+"""By which the light may differ between two places."""
+DARK = 8.0
+"""Levels of 255 of which nobody knows whether they are light or noise."""
 
 Window = tuple[slice, slice]
 
@@ -63,8 +65,7 @@ class Draft:
     def erase(self, region: Region, rng: np.random.Generator, covered: np.ndarray | None = None) -> bool:
         """Fill a component with ground, except where something else is going to cover it; False where nothing fits.
 
-        The filling is a patch of bare ground of the same picture: of several, the one that differs most evenly from
-        what surrounds the gap; the difference, carried inwards, is added to it.
+        See `filling.filled`.
         """
         place = _around(self.scene, region)
         size = self.changed.shape
@@ -79,7 +80,7 @@ class Draft:
         if not gap.any():
             return True
         ring = grown(gap, 3) & ~gap & self.scene.layout.grounds[self.group[0]][place]
-        filling = _filling(self.image, bare, place, gap, ring, rng)
+        filling = filled(self.image, bare, place, gap, ring, rng)
         if filling is not None:
             self._lay(place, filling, weight)
         return filling is not None
@@ -94,7 +95,7 @@ class Draft:
             return False
         ring = bare & (weight == 0)
         here = self.image[place][ring].mean(axis=0) if ring.any() else part.ground
-        self._lay(place, part.image + (here - part.ground), weight)
+        self._lay(place, part.image * _gain(part.ground, here), weight)
         self._pasted[place] |= weight > 0
         inside = window(part.mask)
         shape = Shape(place[0].start + inside[0].start, place[1].start + inside[1].start, part.mask[inside])
@@ -119,7 +120,7 @@ class Draft:
     def room(self, part: Part, rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
         """Return up to `count` places (y, x) at random where a part's centre of mass can lie on bare ground."""
         y, x = centre(part.mask)
-        corners = _free_corners(self.bare, _weight(part.mask, self.scene) > 0, rng, count)
+        corners = free_corners(self.bare, _weight(part.mask, self.scene) > 0, rng, count)
         return [(top + y, left + x) for top, left in corners]
 
     def _lay(self, place: Window, content: np.ndarray, weight: np.ndarray) -> None:
@@ -177,55 +178,6 @@ def _weight(mask: np.ndarray, scene: Scene) -> np.ndarray:
     return np.asarray(((reach - away) / soft).clip(0, 1))
 
 
-def _free_corners(bare: np.ndarray, need: np.ndarray, rng: np.random.Generator, count: int) -> list[tuple[int, int]]:
-    """Up to `count` places (top, left) at random at which all of `need` bool [h, w] is `bare` bool [H, W]."""
-    if need.shape[0] > bare.shape[0] or need.shape[1] > bare.shape[1]:
-        return []
-    taken = _coarse(~bare)
-    shape = _coarse(need)
-    clash = cv2.matchTemplate(taken, shape, cv2.TM_CCORR)
-    free = np.argwhere(clash < 0.5)
-    corners = []
-    for top, left in rng.permutation(free)[: 4 * count] * COARSE:
-        there = bare[top : top + need.shape[0], left : left + need.shape[1]]
-        if there.shape == need.shape and there[need].all():
-            corners.append((int(top), int(left)))
-    return corners[:count]
-
-
-def _coarse(mask: np.ndarray) -> np.ndarray:
-    """Every COARSE-th pixel: 1 where any of the pixels it stands for is set; float32."""
-    rows, columns = (-(-length // COARSE) * COARSE - length for length in mask.shape)
-    blocks = np.pad(mask, ((0, rows), (0, columns))).reshape(mask.shape[0] // COARSE + (rows > 0), COARSE, -1, COARSE)
-    return np.asarray(blocks.any(axis=(1, 3)), np.float32)
-
-
-def _filling(
-    image: np.ndarray, bare: np.ndarray, place: Window, gap: np.ndarray, ring: np.ndarray, rng: np.random.Generator
-) -> np.ndarray | None:
-    """What to fill `gap` bool [h, w] with, float [h, w, 3]; None where no patch of bare ground is as large."""
-    inside = window(gap | ring)
-    surround, known = image[place][inside].astype(np.float32), ring[inside]
-    if not known.any():
-        return None
-    best, least = None, np.inf
-    for top, left in _free_corners(bare, (gap | ring)[inside], rng, DONORS):
-        patch = image[top : top + known.shape[0], left : left + known.shape[1]].astype(np.float32)
-        uneven = float((surround - patch)[known].std(axis=0).sum())
-        if uneven < least:
-            best, least = patch, uneven
-    if best is None:
-        return None
-    filling = image[place].astype(np.float32)
-    filling[inside] = best + _carried(surround - best, known)
-    return filling
-
-
-def _carried(difference: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Spread float [h, w, 3] from where it is known over the rest: means weighted by nearness at several scales."""
-    weight = known.astype(np.float32)
-    total, sums = np.full(known.shape, 1e-6, np.float32), np.zeros_like(difference)
-    for sigma in max(known.shape) / np.array([16, 8, 4, 2]):
-        total += cv2.GaussianBlur(weight, (0, 0), sigma)
-        sums += cv2.GaussianBlur(difference * weight[..., None], (0, 0), sigma)
-    return sums / total[..., None]
+def _gain(there: np.ndarray, here: np.ndarray) -> np.ndarray:
+    """What a part's colours are multiplied by when its ground is float [3] `there` and the ground around it `here`."""
+    return ((here + DARK) / (there + DARK)).clip(1 / GAIN, GAIN)

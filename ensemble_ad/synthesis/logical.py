@@ -5,6 +5,7 @@ editor answers None and is asked again.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import hypot
 
@@ -19,20 +20,26 @@ from extractors.regions import Region
 Generator = np.random.Generator
 Range = tuple[float, float]
 
+TURNS = 6
+"""Angles that are tried where a part has no room as it lies."""
+
 
 @dataclass(frozen=True)
 class Logical(ABC):
-    """Picks a group of components of a picture, changes it, and looks whether normal pictures show the like."""
+    """Picks a group of components of a picture, changes it, and looks whether normal pictures show the like.
+
+    A group is picked as often as it has components: a sheet with fourteen holes is not itself every other anomaly.
+    """
 
     scenes: Scenes = field(repr=False)
 
     def __call__(self, image: np.ndarray, rng: Generator) -> Edit | None:
         """Edit `image` once; None where it has no components, or the draw found no place or no anomaly."""
         scene = self.scenes.of(image)
-        groups = sorted(scene.groups)
-        if not groups:
+        owners = [group for group in sorted(scene.groups) for _ in scene.groups[group]]
+        if not owners:
             return None
-        group = groups[int(rng.integers(len(groups)))]
+        group = owners[int(rng.integers(len(owners)))]
         normal, draft = self.scenes.normal[group], Draft(scene, group)
         if normal.is_novel(arrangement(draft.regions, lab_of(image))) or not self.change(draft, rng):
             return None
@@ -56,8 +63,10 @@ class Additional(Logical):
 
     def change(self, draft: Draft, rng: Generator) -> bool:
         """Paste a copy of one."""
-        part = cut(draft.scene, _one(draft.regions, rng))
-        return any(draft.paste(part, place) for place in draft.room(part, rng, 1))
+        for part in _turns(cut(draft.scene, _one(draft.regions, rng)), rng):
+            for place in draft.room(part, rng, 1):
+                return draft.paste(part, place)
+        return False
 
 
 @dataclass(frozen=True)
@@ -70,10 +79,12 @@ class Moved(Logical):
     def change(self, draft: Draft, rng: Generator) -> bool:
         """Erase one and paste it far enough away."""
         region = _one(draft.regions, rng)
-        part, (y, x) = cut(draft.scene, region), region.centre
-        far = self.distance * max(draft.image.shape)
-        places = [place for place in draft.room(part, rng, 8) if hypot(place[0] - y, place[1] - x) >= far]
-        return bool(places) and draft.erase(region, rng) and draft.paste(part, places[0])
+        (y, x), far = region.centre, self.distance * max(draft.image.shape)
+        for part in _turns(cut(draft.scene, region), rng):
+            places = [place for place in draft.room(part, rng, 8) if hypot(place[0] - y, place[1] - x) >= far]
+            if places:
+                return draft.erase(region, rng) and draft.paste(part, places[0])
+        return False
 
 
 class Swapped(Logical):
@@ -137,6 +148,13 @@ LOGICAL_EDITORS: dict[str, type[Logical]] = {
 
 def _one(regions: list[Region], rng: Generator) -> Region:
     return regions[int(rng.integers(len(regions)))]
+
+
+def _turns(part: Part, rng: Generator) -> Iterator[Part]:
+    """A part as it lies, then turned by some angles: what has no room one way may have it another way."""
+    yield part
+    for angle in rng.uniform(0, 2 * np.pi, TURNS):
+        yield turned(part, np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]))
 
 
 def _replace(draft: Draft, region: Region, part: Part, rng: Generator) -> bool:

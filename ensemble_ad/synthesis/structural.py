@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ensemble_ad.synthesis.edit import Edit, blend
-from extractors.perlin import random_noise
+from extractors.perlin import random_fields
 from extractors.textures import Textures
 
 PUBLISHED_SIDE = 224
@@ -54,7 +54,7 @@ class PerlinTexture:
         scale = NOISE_SIDE / max(size)
         small = (max(2, round(size[0] * scale)), max(2, round(size[1] * scale)))
         pieces = int(rng.integers(self.pieces[0], self.pieces[1] + 1))
-        for noise in random_noise(DRAWS, small, generator):
+        for noise in random_fields(DRAWS, small, generator):
             field = cv2.resize(noise.numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
             mask = largest_pieces(field > self.threshold, pieces)
             if self.area[0] <= mask.mean() <= self.area[1]:

@@ -58,7 +58,7 @@ def quality(stages: Stages, description: Description) -> dict[str, float]:
 
 def judged(stages: Stages, description: Description) -> Prediction:
     """Return what a detector says about the test split; the maps of a trial are not worth keeping."""
-    if description["name"] == "standalone":
+    if description["name"] in ("standalone", "map_descriptors"):
         return stages.prediction(description, "test")
     if description["name"] == "output_ensemble":
         return joined(list(output_stages.predict(stages, description, "test")))

@@ -4,7 +4,8 @@
     experiment: {preset: cpu, detector: {...}}          # the hand-made default, as for `ensemble-ad run`
     space: {detector.sigma: {low: 0.0, high: 8.0}, ...} # see `space`
 
-and any of the `Settings`, by their names.
+and any of the `Settings`, by their names. `tracking`, as in an experiment, says where trials are mirrored; it is no
+part of the study.
 """
 
 from collections.abc import Mapping, Sequence
@@ -115,7 +116,8 @@ def load_study(path: Path, data: Sequence[Path] = (), **changes: Any) -> StudyFi
     Raises ConfigError, naming file and key, before anything is computed.
     """
     content = read_yaml(path)
-    check_keys(content, ("data", "experiment", "space", *parameter_defaults(Settings)), str(path))
+    check_keys(content, ("data", "experiment", "space", "tracking", *parameter_defaults(Settings)), str(path))
+    content.pop("tracking", None)
     content |= {key: value for key, value in changes.items() if value is not None}
     folders = [str(folder.resolve()) for folder in data] or _folders(content.pop("data", None), path)
     entries, experiment = content.pop("space", None), content.pop("experiment", None) or {}

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_loco import open_class
-from ensemble_ad.channels import check_channels
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.experiment import Experiment
-from ensemble_ad.stages import Description, Stages
+from ensemble_ad.stages import Description, Stages, members_in
 from ensemble_ad.store import Store
 from ensemble_ad.tuning.measures import mean_over, measure, quality
 from ensemble_ad.tuning.space import Point
@@ -63,8 +62,8 @@ def evaluate(study: StudyFile, place: Place, point: Point, report: Report) -> di
 
 def shared_parts(description: Description) -> list[Description]:
     """Return what trials with this detector share: extractors whose features are fused, methods whose maps are."""
-    if description["name"] == "output_ensemble":
-        return [part for member in description["detectors"] for part in shared_parts(member)]
+    if members := members_in(description):
+        return [part for member in members for part in shared_parts(member)]
     return list(description["extractors"]) if description["name"] == "feature_ensemble" else [description]
 
 
@@ -108,20 +107,9 @@ def opened(study: StudyFile, place: Place, root: str, experiment: Experiment) ->
 def built(study: StudyFile, point: Point) -> Experiment:
     """Return the experiment at a point; raises RejectedError where its parts do not go together."""
     try:
-        experiment = study.space.experiment(point)
-        _check(experiment.detector)
+        return study.space.experiment(point)
     except ConfigError as error:
         raise RejectedError(str(error)) from error
-    return experiment
-
-
-def _check(description: Description) -> None:
-    """Raise ConfigError for a block that asks for more components than its members have channels."""
-    if description["name"] == "output_ensemble":
-        for member in description["detectors"]:
-            _check(member)
-    elif description["name"] == "feature_ensemble":
-        check_channels(description)
 
 
 def _climb(study: StudyFile, stages: Stages, detector: Description, report: Report) -> None:

@@ -1,0 +1,169 @@
+"""Component metrology: the parts of a picture are found, measured and compared with those of normal pictures.
+
+After ComAD (Liu et al., Component-aware anomaly detection, 2023): components without labels, and metrological numbers of
+them. Here, what is learned besides are places, several arrangements, and relations between parts: pair by pair, against
+the rest of a family, and in ascending order whatever the places.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from extractors.backbone import Backbone
+from extractors.grounds import Grounds
+from extractors.protocol import Scoring, check_fitted, check_images
+from extractors.ranges import check_range
+from scorers.metrology_families import families_of, family_of, taken_apart
+from scorers.metrology_findings import Finding, findings_of
+from scorers.metrology_model import Model, Table
+from scorers.metrology_parts import MEASURES, PLACE, Parts, parts_of
+
+log = logging.getLogger(__name__)
+
+TWIN = 0.02
+"""Parts of one picture on two grounds whose middles are this near, and that are as large, are one."""
+
+
+@dataclass(eq=False)
+class Metrology(Scoring):
+    """Counts, sizes, places and relations of a picture's parts against those of normal pictures."""
+
+    backbone: str = "tf_efficientnet_lite0"
+    """timm network whose frozen layers tell the grounds apart."""
+    layers: tuple[str, ...] = ("blocks.1", "blocks.2")
+    """Its modules that are read."""
+    weights: str | None = None
+    """Weights file of the backbone; None finds them."""
+    smallest: float = 0.0005
+    """Least area of a part, as a share of the picture's."""
+    recurrence: float = 0.3
+    """Share of the normal pictures in which a part must have a like one to be of a family."""
+    seed: int = 0
+    grounds_: Grounds | None = field(default=None, init=False, repr=False)
+    table_: Table | None = field(default=None, init=False, repr=False)
+    """What the model was learned from."""
+    model_: Model | None = field(default=None, init=False, repr=False)
+    """None for a class without components."""
+
+    def check(self) -> None:
+        """Raise ValueError for parameters out of range."""
+        check_range(self, "smallest", "recurrence", above=0, most=1)
+
+    def fit(self, images: Iterable[Tensor]) -> Self:
+        """Learn from batches of normal pictures of one size, iterated twice.
+
+        A class in whose pictures nothing recurs is no error: it is logged, and every score is 0.
+        """
+        self.check()
+        self.grounds_ = Grounds(Backbone(self.backbone, tuple(self.layers), self.weights), seed=self.seed).fit(images)
+        seen = [found for batch in images for found in self._seen(batch)]
+        self.grounds_.keep(used := _useful(_table([parts for parts, _ in seen]), self.recurrence))
+        seen = [(_of_grounds(parts, used), lab) for parts, lab in seen]
+        split = _splitter(_table([parts for parts, _ in seen]), self.recurrence)
+        return self._learn(_table([split(parts, lab) for parts, lab in seen]))
+
+    def detect(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Score each picture by its findings; the map has the parts and places they are about."""
+        maps, scores = [], []
+        for parts, lab in self._found(images):
+            found, score = self._findings(parts, lab.shape[:2])
+            scores.append(score)
+            maps.append(np.maximum.reduce([np.zeros(lab.shape[:2]), *(f.score * f.mask for f in found)]))
+        return torch.from_numpy(np.array(maps, np.float32)), torch.tensor(scores, dtype=torch.float32)
+
+    def explain(self, images: Tensor) -> list[list[Finding]]:
+        """Say of each picture of `[N, 3, H, W]` what is unusual, the most unusual first."""
+        return [self._findings(parts, lab.shape[:2])[0] for parts, lab in self._found(images)]
+
+    def state(self) -> dict[str, Tensor]:
+        """The grounds, and the measured parts of the normal pictures; all else follows from them."""
+        check_fitted(self, self.table_)
+        assert self.grounds_ is not None and self.table_ is not None
+        table = {
+            "pictures": torch.tensor([self.table_.pictures]),
+            "picture": torch.from_numpy(self.table_.picture),
+            "side": torch.from_numpy(self.table_.side),
+            "measures": torch.from_numpy(self.table_.measures),
+        }
+        return {f"grounds.{name}": rows for name, rows in self.grounds_.state().items()} | table
+
+    def restore(self, state: Mapping[str, Tensor]) -> Self:
+        """Take back what `state` gave."""
+        own = {name.removeprefix("grounds."): rows for name, rows in state.items() if name.startswith("grounds.")}
+        self.grounds_ = Grounds(Backbone(self.backbone, tuple(self.layers), self.weights), seed=self.seed).restore(own)
+        columns = (state[name].numpy() for name in ("picture", "side", "measures"))
+        return self._learn(Table(int(state["pictures"]), *columns))
+
+    def _learn(self, table: Table) -> Self:
+        self.table_, self.model_ = table, Model.of(table, self.recurrence)
+        self._split = _splitter(table, self.recurrence)
+        if self.model_ is None:
+            log.warning("metrology: no part recurs in the %d normal pictures; every score will be 0", table.pictures)
+        return self
+
+    def _seen(self, images: Tensor) -> Iterator[tuple[Parts, np.ndarray]]:
+        """(parts, the picture in Lab uint8 [H, W, 3]) of each picture."""
+        assert self.grounds_ is not None
+        for image in check_images(images).cpu().float():
+            picture = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+            lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
+            yield parts_of(self.grounds_.masks(image[None])[0], lab, self.smallest), lab
+
+    def _found(self, images: Tensor) -> Iterator[tuple[Parts, np.ndarray]]:
+        check_fitted(self, self.table_)
+        for parts, lab in self._seen(images):
+            yield self._split(parts, lab), lab
+
+    def _findings(self, parts: Parts, size: tuple[int, int]) -> tuple[list[Finding], float]:
+        return findings_of(self.model_, parts, size) if self.model_ is not None else ([], 0.0)
+
+
+def _table(pictures: list[Parts]) -> Table:
+    return Table(
+        len(pictures),
+        np.concatenate([np.full(len(parts.regions), number) for number, parts in enumerate(pictures)]),
+        np.concatenate([parts.sides for parts in pictures]),
+        np.concatenate([parts.measures for parts in pictures] or [np.zeros((0, len(MEASURES)))]),
+    )
+
+
+def _of_grounds(parts: Parts, used: list[int]) -> Parts:
+    """The parts on the grounds `used`, renumbered."""
+    rows = [row for row, region in enumerate(parts.regions) if region.ground in used]
+    regions = (parts.regions[row] for row in rows)
+    return Parts(tuple(region._replace(ground=used.index(region.ground)) for region in regions), parts.measures[rows])
+
+
+def _splitter(table: Table, recurrence: float):
+    rows = families_of(table.picture, table.side, table.measures, recurrence)
+    sides, typical = table.side[rows], table.measures[rows]
+    family = family_of(table.side, table.measures, sides, typical)
+    counts = np.array([(family == own).sum() for own in range(len(rows))]) / table.pictures
+    return lambda parts, lab: taken_apart(parts, lab, sides, typical, counts)
+
+
+def _useful(table: Table, recurrence: float) -> list[int]:
+    """The grounds that have families of parts that are not parts on a more useful ground as well."""
+    rows = families_of(table.picture, table.side, table.measures, recurrence)
+    family = family_of(table.side, table.measures, table.side[rows], table.measures[rows])
+    ground = table.side // 2
+    parts = [(family >= 0) & (ground == own) for own in range(int(ground.max(initial=-1)) + 1)]
+    kept: list[int] = []
+    for own in sorted(range(len(parts)), key=lambda place: -int(parts[place].sum())):
+        if parts[own].any() and not any(_twins(table, parts[own], parts[other]) > 0.5 for other in kept):
+            kept.append(own)
+    return sorted(kept)
+
+
+def _twins(table: Table, one: np.ndarray, other: np.ndarray) -> float:
+    """Share of the parts `one` bool [R] that are where one of the `other` parts of the picture is, and as large."""
+    same = table.picture[one][:, None] == table.picture[other]
+    near = np.abs(table.measures[one][:, None, PLACE] - table.measures[other][:, PLACE]).max(axis=2) < TWIN
+    large = np.abs(table.measures[one][:, None, 0] - table.measures[other][:, 0]) < 0.2
+    return float((same & near & large).any(axis=1).mean())

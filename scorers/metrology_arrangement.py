@@ -1,0 +1,284 @@
+"""One arrangement of parts that normal pictures show: what is measured of it, and how far a picture is from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from scorers.metrology_families import steps
+from scorers.metrology_parts import AREA, COLOUR, LENGTH, MEASURES, PLACE, WIDTH
+from scorers.metrology_places import STEADY, Places, places_of
+from scorers.usual import Usual, usual
+
+EXACT = np.array([0.03, 0.012, 0.02, 0.03, 0.03, 0.03, 0.03, 1.5, 1.0, 1.0, 0.004, 0.004])
+"""How exactly each of `MEASURES` can be measured at best: what a standard deviation is at least."""
+COMPARED = (AREA, LENGTH, *range(COLOUR.start, COLOUR.stop))
+"""Measures in which two parts are compared."""
+SORTED = (AREA, LENGTH, WIDTH)
+"""Measures that are put in order."""
+MOST_SORTED = 24
+"""Parts of a family whose measures are put in order."""
+CERTAIN = 10.0
+"""What something that no normal picture has counts as, in standard deviations; what one in ten has counts nothing."""
+WORTH = 2.0
+"""Standard deviations from which on a number is remarked; of each group, the largest one always is."""
+GROUPS = ("place", "like", "pair", "order", "missing", "extra", "count", "part")
+
+
+class Look(NamedTuple):
+    """The parts of one picture as rows of numbers."""
+
+    side: np.ndarray
+    """int [R], see `Parts.sides`."""
+    family: np.ndarray
+    """int [R], -1 for none."""
+    measures: np.ndarray
+    """[R, 12]"""
+
+
+class Remark(NamedTuple):
+    """One number of a picture that lies off its normal ranges, or something that is missing or too much."""
+
+    group: str
+    deviation: float
+    """Standard deviations, or what stands for them."""
+    parts: tuple[int, ...] = ()
+    """Of the picture's parts."""
+    place: int = -1
+    """Where there is no part."""
+    number: int = -1
+    """Column in the group's numbers."""
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a picture's parts come to, by group, NaN where a part is missing."""
+
+    chosen: np.ndarray
+    """int [S]: the part at each place, -1 for none."""
+    aligned: np.ndarray
+    """[R, 2]: places of the parts once the picture is aligned."""
+    groups: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """What the normal pictures of one arrangement have in common."""
+
+    places: Places | None
+    usual_counts: tuple[int, ...]
+    """Parts of each family in most pictures; 0 where the number varies."""
+    counts: np.ndarray
+    """int [N, families + 1] of the normal pictures; the last one is of no family."""
+    extras: np.ndarray
+    """int [N, families]: parts of the families with places that were at none."""
+    empty: np.ndarray
+    """[S]: share of the normal pictures with nothing at a place."""
+    ranges: dict[str, Usual]
+    seen: tuple[np.ndarray, np.ndarray, np.ndarray]
+    """Side [R], picture [R] and description [R, 7] of every part of the normal pictures."""
+    unit: float
+    """Distance from the parts of other normal pictures that 95 of 100 normal parts keep."""
+
+    @classmethod
+    def of(cls, looks: Sequence[Look], families: int) -> "Arrangement":
+        """Learn from normal pictures."""
+        places = places_of(looks, families)
+        counts = np.array([_counts(look, families) for look in looks])
+        steady = [int(np.bincount(column).argmax()) for column in counts[:, :-1].T]
+        usual_counts = tuple(
+            number if (counts[:, family] == number).mean() >= STEADY else 0 for family, number in enumerate(steady)
+        )
+        found = [_numbers(look, places, usual_counts) for look in looks]
+        ranges = {
+            group: usual(np.array([numbers.groups[group] for numbers in found]), exact)
+            for group, exact in _exactness(places, usual_counts).items()
+            if len(exact)
+        }
+        extras = np.array([_extras(look, numbers.chosen, families) for look, numbers in zip(looks, found)])
+        empty = np.mean([numbers.chosen < 0 for numbers in found], axis=0)
+        picture = np.concatenate([np.full(len(look.side), place) for place, look in enumerate(looks)])
+        side = np.concatenate([look.side for look in looks])
+        described = np.concatenate([_described(look, numbers.aligned) for look, numbers in zip(looks, found)])
+        own = np.concatenate(
+            [
+                _nearest(side[rows], described[rows], side[~rows], picture[~rows], described[~rows])
+                for rows in (picture == place for place in range(len(looks)))
+            ]
+        )
+        unit = max(float(np.quantile(own[np.isfinite(own)], 0.95)), 0.25) if np.isfinite(own).any() else 1.0
+        return cls(places, usual_counts, counts, extras, empty, ranges, (side, picture, described), unit)
+
+    def remarks(self, look: Look, without: int = -1) -> list[Remark]:
+        """Everything that was measured of a picture and how far each number is off, largest first in each group.
+
+        `without` leaves one normal picture out of what single parts are compared with.
+        """
+        numbers = _numbers(look, self.places, self.usual_counts)
+        found = [
+            Remark(
+                group,
+                float(off[column]),
+                _owners(group, int(column), self, look, numbers),
+                number=int(column),
+                value=float(numbers.groups[group][column]),
+            )
+            for group, ranges in self.ranges.items()
+            for off in (ranges.deviation(numbers.groups[group]),)
+            for column in np.flatnonzero(off >= min(WORTH, off.max()))
+            if off[column] > 0
+        ]
+        found += self._missing(numbers) + self._extra(look, numbers) + self._miscounted(look)
+        found += self._strange(look, numbers, without)
+        return sorted(found, key=lambda remark: (GROUPS.index(remark.group), -remark.deviation))
+
+    def position(self, look: Look, place: int) -> np.ndarray:
+        """Where in the picture a place is, (y, x) in shares of the longer side."""
+        assert self.places is not None
+        return self.places.located(look.side, look.measures, place)
+
+    def _missing(self, numbers: Numbers) -> list[Remark]:
+        gone = np.flatnonzero(numbers.chosen < 0)
+        return [Remark("missing", _rarity(self.empty[place]), place=int(place)) for place in gone]
+
+    def _extra(self, look: Look, numbers: Numbers) -> list[Remark]:
+        found, families = [], len(self.usual_counts)
+        loose = np.setdiff1d(np.arange(len(look.side)), numbers.chosen)
+        for family, count in enumerate(_extras(look, numbers.chosen, families)):
+            if count and self.places is not None and family in self.places.family:
+                off = _rarity((self.extras[:, family] >= count).mean())
+                parts = tuple(int(part) for part in loose if look.family[part] == family)
+                found += [Remark("extra", off, (part,), number=family) for part in parts]
+        return found
+
+    def _miscounted(self, look: Look) -> list[Remark]:
+        found = []
+        for family, count in enumerate(_counts(look, len(self.usual_counts))):
+            normal = np.median(self.counts[:, family])
+            off = _rarity((np.abs(self.counts[:, family] - normal) >= abs(count - normal)).mean())
+            if count != normal and off > 0:
+                own = family if family < len(self.usual_counts) else -1
+                parts = tuple(np.flatnonzero(look.family == own).tolist()) if count > normal else ()
+                found.append(Remark("count", off, parts, number=family, value=float(count)))
+        return found
+
+    def _strange(self, look: Look, numbers: Numbers, without: int) -> list[Remark]:
+        side, picture, described = self.seen
+        rest = picture != without
+        off = _nearest(look.side, _described(look, numbers.aligned), side[rest], picture[rest], described[rest])
+        return [Remark("part", min(2 * value / self.unit, CERTAIN), (part,)) for part, value in enumerate(off.tolist())]
+
+
+def _numbers(look: Look, places: Places | None, usual_counts: Sequence[int]) -> Numbers:
+    groups = {"order": _ordered(look, usual_counts)}
+    if places is None:
+        return Numbers(np.zeros(0, int), look.measures[:, PLACE], groups)
+    chosen, aligned = places.match(look.side, look.measures)
+    found = chosen >= 0
+    table = np.full((len(chosen), len(MEASURES)), np.nan)
+    table[found] = look.measures[chosen[found]]
+    table[found, PLACE] = aligned[chosen[found]] - places.typical[found, PLACE]
+    groups["place"] = table.ravel()
+    groups["like"] = _against_rest(table[:, : PLACE.start], places.family).ravel()
+    groups["pair"] = np.array([table[one, COMPARED] - table[other, COMPARED] for one, other in places.pairs]).ravel()
+    return Numbers(chosen, aligned, groups)
+
+
+def _against_rest(table: np.ndarray, family: np.ndarray) -> np.ndarray:
+    """[S, A]: each part less the median of the others of its family; NaN for families of less than three."""
+    found = np.full_like(table, np.nan)
+    for own in np.unique(family):
+        rows = np.flatnonzero(family == own)
+        for row in rows if len(rows) >= 3 else ():
+            others = table[rows[rows != row]]
+            if (~np.isnan(others[:, 0])).any():
+                found[row] = table[row] - np.nanmedian(others, axis=0)
+    return found
+
+
+def _ordered(look: Look, usual_counts: Sequence[int]) -> np.ndarray:
+    """Measures of each family in ascending order, and the steps between them; NaN where the count is not the usual."""
+    found = [np.zeros(0)]
+    for family, count in enumerate(usual_counts):
+        own = look.measures[look.family == family]
+        for measure in SORTED if 1 <= count <= MOST_SORTED else ():
+            ascending = np.sort(own[:, measure])
+            whole = len(own) == count
+            found.append(np.append(ascending, np.diff(ascending)) if whole else np.full(2 * count - 1, np.nan))
+    return np.concatenate(found)
+
+
+def _exactness(places: Places | None, usual_counts: Sequence[int]) -> dict[str, np.ndarray]:
+    """How exactly each number of each group can be measured."""
+    rows = [EXACT[m].repeat(2 * n - 1) for n in usual_counts for m in SORTED if 1 <= n <= MOST_SORTED]
+    found = {"order": np.concatenate([np.zeros(0), *rows])}
+    if places is not None:
+        found["place"] = np.tile(EXACT, len(places.side))
+        found["like"] = np.tile(EXACT[: PLACE.start], len(places.side))
+        found["pair"] = np.tile(EXACT[list(COMPARED)], len(places.pairs))
+    return found
+
+
+def _owners(group: str, column: int, own: Arrangement, look: Look, numbers: Numbers) -> tuple[int, ...]:
+    """The parts that a number is of."""
+    if group == "order":
+        return _ordered_owners(column, own.usual_counts, look)
+    assert own.places is not None
+    if group == "pair":
+        pair = own.places.pairs[column // len(COMPARED)]
+        return tuple(int(numbers.chosen[place]) for place in pair)
+    width = len(MEASURES) if group == "place" else PLACE.start
+    return (int(numbers.chosen[column // width]),)
+
+
+def order_number(column: int, usual_counts: Sequence[int]) -> tuple[int, int, int]:
+    """The family, the measure and the rank that a number of the group `order` is of; ranks from the count are steps."""
+    for family, count in enumerate(usual_counts):
+        for measure in SORTED if 1 <= count <= MOST_SORTED else ():
+            if column < 2 * count - 1:
+                return family, measure, column
+            column -= 2 * count - 1
+    raise ValueError(f"expected a number of the group order, got one {column} beyond the last")
+
+
+def _ordered_owners(column: int, usual_counts: Sequence[int], look: Look) -> tuple[int, ...]:
+    family, measure, rank = order_number(column, usual_counts)
+    rows = np.flatnonzero(look.family == family)
+    ascending = rows[np.argsort(look.measures[rows, measure], kind="stable")]
+    count = usual_counts[family]
+    return (int(ascending[rank]),) if rank < count else tuple(int(row) for row in ascending[rank - count :][:2])
+
+
+def _counts(look: Look, families: int) -> np.ndarray:
+    return np.bincount(np.where(look.family < 0, families, look.family), minlength=families + 1)
+
+
+def _extras(look: Look, chosen: np.ndarray, families: int) -> np.ndarray:
+    loose = np.setdiff1d(np.arange(len(look.side)), chosen)
+    family = look.family[loose]
+    return np.bincount(family[family >= 0], minlength=families)
+
+
+def _rarity(share: float) -> float:
+    """What something that this share of the normal pictures has counts as."""
+    return CERTAIN * max(0.0, 1 - 10 * float(share))
+
+
+def _described(look: Look, aligned: np.ndarray) -> np.ndarray:
+    """[R, 7]: size, shape, colour and place of each part, one step apart where they look different."""
+    elongation = look.measures[:, LENGTH] - look.measures[:, WIDTH]
+    columns = (look.measures[:, AREA] / 0.5, elongation / 0.5, look.measures[:, COLOUR] / 15, aligned / 0.1)
+    return np.column_stack(columns)
+
+
+def _nearest(
+    side: np.ndarray, described: np.ndarray, sides: np.ndarray, pictures: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """[R]: distance of each part to the third nearest of `rows` of the same side; infinite where there are fewer."""
+    if not len(side) or len(rows) < 3:
+        return np.full(len(side), np.inf)
+    squares = np.square(described).sum(1)[:, None] + np.square(rows).sum(1) - 2 * described @ rows.T
+    squares[side[:, None] != sides] = np.inf
+    return np.sqrt(np.partition(squares.clip(min=0), 2, axis=1)[:, 2])

@@ -1,0 +1,89 @@
+"""Which parts are of one family: alike in size and shape, in picture after picture."""
+
+import numpy as np
+
+from scorers.metrology_parts import AREA, LENGTH, WIDTH, Parts, pieces_of
+
+STEP = 0.5
+"""Difference of log area, or of log elongation, that counts as one step."""
+LIKE = 1.8
+"""Steps from a family's typical part at most for a part to be of it; parts within 1 of each other found a family."""
+
+TWO = 0.35
+"""Log of how much larger than one part two touching ones are at least."""
+
+
+def steps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Steps in size and shape between measured parts [..., 12], which are broadcast."""
+    return np.hypot(one[..., AREA] - other[..., AREA], _elongation(one) - _elongation(other)) / STEP
+
+
+def families_of(picture: np.ndarray, side: np.ndarray, measures: np.ndarray, recurrence: float) -> list[int]:
+    """Return the typical parts (rows) of the families: what most pictures have one within a step of, in turn.
+
+    Args:
+        picture: int [R], the picture that each part is in, from 0.
+        side: int [R], what surrounds it; a family's parts have one side.
+        measures: [R, 12].
+        recurrence: share of the pictures that must have a part of a family.
+    """
+    if not len(picture):
+        return []
+    needed = max(2, recurrence * (picture.max() + 1))
+    typical = []
+    for own in np.unique(side):
+        rows = np.flatnonzero(side == own)
+        near = steps(measures[rows, None], measures[None, rows]) <= 1
+        seen = np.eye(int(picture.max()) + 1, dtype=np.float32)[picture[rows]]
+        left = np.ones(len(rows), bool)
+        while True:
+            recurs = ((near & left).astype(np.float32) @ seen > 0).sum(axis=1) * left
+            most = int(recurs.argmax())
+            if recurs[most] < needed:
+                break
+            typical.append(int(rows[most]))
+            left &= ~near[most]
+    return typical
+
+
+def family_of(side: np.ndarray, measures: np.ndarray, sides: np.ndarray, typical: np.ndarray) -> np.ndarray:
+    """Return the family, int [R], that each part is most like; -1 for what is like none.
+
+    Args:
+        side: int [R].
+        measures: [R, 12].
+        sides: int [K], of the families.
+        typical: [K, 12], a typical part of each.
+    """
+    if not len(typical) or not len(measures):
+        return np.full(len(measures), -1)
+    distance = np.where(side[:, None] == sides, steps(measures[:, None], typical[None]), np.inf)
+    nearest = distance.argmin(axis=1)
+    return np.where(distance[np.arange(len(nearest)), nearest] <= LIKE, nearest, -1)
+
+
+def taken_apart(parts: Parts, lab: np.ndarray, sides: np.ndarray, typical: np.ndarray, counts: np.ndarray) -> Parts:
+    """The parts of a picture, Lab uint8 [H, W, 3], those that are several touching ones of commoner families split.
+
+    Args:
+        parts: of the picture.
+        lab: the picture.
+        sides: int [K], of the families.
+        typical: [K, 12], a typical part of each.
+        counts: [K], how many parts of each a normal picture has on average.
+    """
+    found = []
+    for region, row, family in zip(parts.regions, parts.measures, family_of(parts.sides, parts.measures, sides, typical)):
+        count = counts[family] if family >= 0 else 0.0
+        side = 2 * region.ground + region.protrudes
+        smaller = (sides == side) & (counts > count) & (typical[:, AREA] < row[AREA] - TWO)
+        ways = pieces_of(region, lab) if smaller.any() else []
+        kinds = [family_of(pieces.sides, pieces.measures, sides, typical) for pieces in ways]
+        fits = [pieces for pieces, own in zip(ways, kinds) if (own >= 0).all() and (counts[own] > count).all()]
+        found.append(fits[0] if fits else Parts((region,), row[None]))
+    regions = tuple(region for pieces in found for region in pieces.regions)
+    return Parts(regions, np.concatenate([pieces.measures for pieces in found])) if found else parts
+
+
+def _elongation(measures: np.ndarray) -> np.ndarray:
+    return measures[..., LENGTH] - measures[..., WIDTH]
