@@ -1,7 +1,7 @@
 """`ensemble-ad attribute`: which member of an ensemble matters."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -48,34 +48,43 @@ def attribute(
     `ensemble-ad attribute studies/7_members.yaml --data DIR --dry-run`
     """
     from ensemble_ad.attribution.game import plan_game
-    from ensemble_ad.attribution.report import PAGE
-    from ensemble_ad.attribution.run import SUBSETS, attribute_members, refuse_foreign
+    from ensemble_ad.attribution.run import SUBSETS, refuse_foreign
     from ensemble_ad.errors import ConfigError
-    from ensemble_ad.executors import opened
     from ensemble_ad.survey.classes import surveyed_classes
     from ensemble_ad.survey.forecast import read_forecast
-    from ensemble_ad.survey.progress import shown_survey
-    from ensemble_ad.survey.run import missing, open_place
-    from ensemble_ad.tracking import chosen, home_of, mirroring
+    from ensemble_ad.survey.run import open_place
+    from ensemble_ad.tracking import chosen, home_of
 
-    console, subsets = Console(), out / SUBSETS
+    console = Console()
     if not data:
         raise ConfigError("--data: expected class folders; `ensemble-ad data render flat_connector out/data` makes one")
     asked = [_experiment(experiment, preset, seed, extractors, combiner, settings or []) for seed in _seeds(seeds)]
     plan = plan_game([resolved for resolved, _ in asked], surveyed_classes(data), permutations)
     console.print(plan.summary(), markup=False, highlight=False, soft_wrap=True)
-    forecast = read_forecast(cache)
     if dry_run:
-        _print_plan(console, plan.cells, subsets, cache, forecast, workers)
+        _print_plan(console, plan.cells, out / SUBSETS, cache, read_forecast(cache), workers)
         return
     refuse_foreign(out)
-    place = open_place(subsets, cache, device, engine.value)
+    place = open_place(out / SUBSETS, cache, device, engine.value)
     tracking = chosen(home_of(out.resolve().parent), track=track, uri=tracking_uri, written=asked[0][1])
-    left, whole = len(missing(plan.cells, subsets)), len(plan.cells)
+    _measure(console, plan, out, place, tracking, _executor(workers, scheduler, None, None, place))
+
+
+def _measure(console: Console, plan: Any, out: Path, place: Any, tracking: Any, executor: Any) -> None:
+    """Measure the subsets that are missing and write the page, showing how far it is."""
+    from ensemble_ad.attribution.report import PAGE
+    from ensemble_ad.attribution.run import SUBSETS, attribute_members
+    from ensemble_ad.executors import opened
+    from ensemble_ad.survey.forecast import read_forecast
+    from ensemble_ad.survey.progress import shown_survey
+    from ensemble_ad.survey.run import missing
+    from ensemble_ad.tracking import mirroring
+
+    subsets, forecast, whole = out / SUBSETS, read_forecast(Path(place.cache)), len(plan.cells)
     with (
-        opened(_executor(workers, scheduler, None, None, place)) as executor,
+        opened(executor),
         mirroring(tracking) as mirror,
-        shown_survey(console, forecast, whole - left, whole) as watcher,
+        shown_survey(console, forecast, whole - len(missing(plan.cells, subsets)), whole) as watcher,
     ):
         attribute_members(plan, out, place, executor, watcher, mirror)
         mirror(subsets)

@@ -50,7 +50,7 @@ class ContextNetwork(WholePicture):
     grid_: Tensor = field(init=False, repr=False)
     """(h, w) of the features learned from, set by fit."""
     usual_: Tensor = field(init=False, repr=False)
-    """`[SIDE, SIDE]`: mean difference in normal pictures, set by fit."""
+    """Mean difference over the normal pictures, the unit of the map; set by fit."""
     nets_: "Networks" = field(init=False, repr=False)
     """Set by fit."""
 
@@ -74,12 +74,12 @@ class ContextNetwork(WholePicture):
         drawn = self._reduced(features)
         self._train(drawn)
         with torch.no_grad():
-            self.usual_ = self.nets_.difference(drawn).mean(0)
+            self.usual_ = self.nets_.difference(drawn).mean()
 
     def judge(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features `[N, C, h, w]` -> scores of cells `[N, SIDE, SIDE]` and of pictures `[N]`, the largest cell."""
         check_grid(features, self.grid_.tolist())
-        cells = self.nets_.difference(self._reduced(features)) / self.usual_.mean()
+        cells = self.nets_.difference(self._reduced(features)) / self.usual_
         return cells, F.avg_pool2d(cells[:, None], 3, 1).flatten(1).amax(1)
 
     def _reduced(self, features: Tensor) -> Tensor:

@@ -72,8 +72,6 @@ class Arrangement:
     """Parts of each family in most pictures; 0 where the number varies."""
     counts: np.ndarray
     """int [N, families + 1] of the normal pictures; the last one is of no family."""
-    extras: np.ndarray
-    """int [N, families]: parts of the families with places that were at none."""
     empty: np.ndarray
     """[S]: share of the normal pictures with nothing at a place."""
     ranges: dict[str, Usual]
@@ -97,19 +95,18 @@ class Arrangement:
             for group, exact in _exactness(places, usual_counts).items()
             if len(exact)
         }
-        extras = np.array([_extras(look, numbers.chosen, families) for look, numbers in zip(looks, found)])
         empty = np.mean([numbers.chosen < 0 for numbers in found], axis=0)
         picture = np.concatenate([np.full(len(look.side), place) for place, look in enumerate(looks)])
         side = np.concatenate([look.side for look in looks])
         described = np.concatenate([_described(look, numbers.aligned) for look, numbers in zip(looks, found)])
         own = np.concatenate(
             [
-                _nearest(side[rows], described[rows], side[~rows], picture[~rows], described[~rows])
+                _nearest(side[rows], described[rows], side[~rows], described[~rows])
                 for rows in (picture == place for place in range(len(looks)))
             ]
         )
         unit = max(float(np.quantile(own[np.isfinite(own)], 0.95)), 0.25) if np.isfinite(own).any() else 1.0
-        return cls(places, usual_counts, counts, extras, empty, ranges, (side, picture, described), unit)
+        return cls(places, usual_counts, counts, empty, ranges, (side, picture, described), unit)
 
     def remarks(self, look: Look, without: int = -1) -> list[Remark]:
         """Everything that was measured of a picture and how far each number is off, largest first in each group.
@@ -130,7 +127,7 @@ class Arrangement:
             for column in np.flatnonzero(off >= min(WORTH, off.max()))
             if off[column] > 0
         ]
-        found += self._missing(numbers) + self._extra(look, numbers) + self._miscounted(look)
+        found += self._missing(numbers) + self._extra(look, numbers, without) + self._miscounted(look)
         found += self._strange(look, numbers, without)
         return sorted(found, key=lambda remark: (GROUPS.index(remark.group), -remark.deviation))
 
@@ -143,15 +140,23 @@ class Arrangement:
         gone = np.flatnonzero(numbers.chosen < 0)
         return [Remark("missing", _rarity(self.empty[place]), place=int(place)) for place in gone]
 
-    def _extra(self, look: Look, numbers: Numbers) -> list[Remark]:
-        found, families = [], len(self.usual_counts)
+    def _extra(self, look: Look, numbers: Numbers, without: int) -> list[Remark]:
+        """Parts at no place, although their family has places, by how many normal pictures have a like part there."""
+        if self.places is None:
+            return []
         loose = np.setdiff1d(np.arange(len(look.side)), numbers.chosen)
-        for family, count in enumerate(_extras(look, numbers.chosen, families)):
-            if count and self.places is not None and family in self.places.family:
-                off = _rarity((self.extras[:, family] >= count).mean())
-                parts = tuple(int(part) for part in loose if look.family[part] == family)
-                found += [Remark("extra", off, (part,), number=family) for part in parts]
-        return found
+        loose = loose[np.isin(look.family[loose], self.places.family)]
+        side, picture, described = self.seen
+        rest = picture != without
+        finer = np.r_[np.ones(described.shape[1] - 2), 2, 2]
+        own = _described(look, numbers.aligned)[loose] * finer
+        near = _squares(look.side[loose], own, side[rest], described[rest] * finer) <= 1
+        pictures = len(np.unique(picture[rest]))
+        share = [len(np.unique(picture[rest][row])) / pictures for row in near]
+        return [
+            Remark("extra", _rarity(seen), (int(part),), number=int(look.family[part]))
+            for part, seen in zip(loose, share)
+        ]
 
     def _miscounted(self, look: Look) -> list[Remark]:
         found = []
@@ -167,7 +172,7 @@ class Arrangement:
     def _strange(self, look: Look, numbers: Numbers, without: int) -> list[Remark]:
         side, picture, described = self.seen
         rest = picture != without
-        off = _nearest(look.side, _described(look, numbers.aligned), side[rest], picture[rest], described[rest])
+        off = _nearest(look.side, _described(look, numbers.aligned), side[rest], described[rest])
         return [Remark("part", min(2 * value / self.unit, CERTAIN), (part,)) for part, value in enumerate(off.tolist())]
 
 
@@ -255,12 +260,6 @@ def _counts(look: Look, families: int) -> np.ndarray:
     return np.bincount(np.where(look.family < 0, families, look.family), minlength=families + 1)
 
 
-def _extras(look: Look, chosen: np.ndarray, families: int) -> np.ndarray:
-    loose = np.setdiff1d(np.arange(len(look.side)), chosen)
-    family = look.family[loose]
-    return np.bincount(family[family >= 0], minlength=families)
-
-
 def _rarity(share: float) -> float:
     """What something that this share of the normal pictures has counts as."""
     return CERTAIN * max(0.0, 1 - 10 * float(share))
@@ -273,12 +272,14 @@ def _described(look: Look, aligned: np.ndarray) -> np.ndarray:
     return np.column_stack(columns)
 
 
-def _nearest(
-    side: np.ndarray, described: np.ndarray, sides: np.ndarray, pictures: np.ndarray, rows: np.ndarray
-) -> np.ndarray:
+def _nearest(side: np.ndarray, described: np.ndarray, sides: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """[R]: distance of each part to the third nearest of `rows` of the same side; infinite where there are fewer."""
     if not len(side) or len(rows) < 3:
         return np.full(len(side), np.inf)
+    return np.sqrt(np.partition(_squares(side, described, sides, rows), 2, axis=1)[:, 2])
+
+
+def _squares(side: np.ndarray, described: np.ndarray, sides: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """[R, n]: squared distances to `rows` [n, 7], infinite to those of another side."""
     squares = np.square(described).sum(1)[:, None] + np.square(rows).sum(1) - 2 * described @ rows.T
-    squares[side[:, None] != sides] = np.inf
-    return np.sqrt(np.partition(squares.clip(min=0), 2, axis=1)[:, 2])
+    return np.where(side[:, None] == sides, squares.clip(min=0), np.inf)

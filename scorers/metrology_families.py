@@ -75,12 +75,17 @@ def taken_apart(parts: Parts, lab: np.ndarray, sides: np.ndarray, typical: np.nd
     found = []
     for region, row, family in zip(parts.regions, parts.measures, family_of(parts.sides, parts.measures, sides, typical)):
         count = counts[family] if family >= 0 else 0.0
+        unlike = steps(row, typical[family]) if family >= 0 else np.inf
         side = 2 * region.ground + region.protrudes
-        smaller = (sides == side) & (counts > count) & (typical[:, AREA] < row[AREA] - TWO)
-        ways = pieces_of(region, lab) if smaller.any() else []
-        kinds = [family_of(pieces.sides, pieces.measures, sides, typical) for pieces in ways]
-        fits = [pieces for pieces, own in zip(ways, kinds) if (own >= 0).all() and (counts[own] > count).all()]
-        found.append(fits[0] if fits else Parts((region,), row[None]))
+        smaller = (sides == side) & (counts >= count) & (typical[:, AREA] < row[AREA] - TWO)
+        for pieces in pieces_of(region, lab) if smaller.any() else ():
+            own = family_of(pieces.sides, pieces.measures, sides, typical)
+            commoner = counts[own] > count
+            if (own >= 0).all() and (commoner | (steps(pieces.measures, typical[own]) < unlike)).all():
+                found.append(pieces)
+                break
+        else:
+            found.append(Parts((region,), row[None]))
     regions = tuple(region for pieces in found for region in pieces.regions)
     return Parts(regions, np.concatenate([pieces.measures for pieces in found])) if found else parts
 

@@ -22,6 +22,8 @@ CALM = 2.0
 """Standard deviations between a normal picture and a straying normal one, at least."""
 MOST = 20.0
 """What one group adds to a picture's score at most."""
+REST = 0.1
+"""Weight of the sum over groups: several groups that agree are more than one."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Model:
     def judge(self, look: Look) -> tuple[int, list[tuple[float, Remark]], float]:
         """Return the picture's arrangement, its remarks with how far each strays, and the picture's score.
 
-        1 is how far one in twenty normal pictures strays. The score adds up the largest of each group.
+        1 is how far one in twenty normal pictures strays. The score is the largest, and `REST` of the sum of the largest of each group.
         """
         raster = _raster(look, len(self.sides))
         own = int(np.square(self.rasters - raster).sum(axis=1).argmin())
@@ -88,7 +90,7 @@ class Model:
         for stray, remark in strays:
             place = GROUPS.index(remark.group)
             largest[place] = max(largest[place], min(stray, MOST))
-        return own, strays, float(largest.sum())
+        return own, strays, float(largest.max() + REST * largest.sum())
 
     def _stray(self, arrangement: int, remark: Remark) -> float:
         group = GROUPS.index(remark.group)

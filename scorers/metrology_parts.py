@@ -6,13 +6,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from extractors.regions import BRUSH, Region, Shape, apart, described, enclosed, pixels_of, protruding
+from extractors.regions import BRUSH, Region, apart, described, enclosed, pixels_of, protruding
 
 MEASURES = ("log area", "log length", "log width", "along y", "along x", "head y", "head x", "L", "a", "b", "y", "x")
 """Columns of what is measured of a part.
 
 Area is a share of the picture; length and width, y and x are shares of the longer side. `along` is the doubled angle of
-the long axis, 0 for what is round; `head` points along the long axis to where a part tapers off, 0 for what is
+the long axis, 0 for what is round; `head` points along the long axis to the thinner end, 0 for what is
 symmetric. L, a, b is the mean colour, 0 .. 255.
 """
 AREA, LENGTH, WIDTH = 0, 1, 2
@@ -68,12 +68,8 @@ def _measures(region: Region, lab: np.ndarray) -> list[float]:
     area = moments["m00"]
     angle = 0.5 * np.arctan2(2 * moments["mu11"], moments["mu20"] - moments["mu02"])
     c, s = np.cos(angle), np.sin(angle)
-    long, short = _extents(region, c, s)
+    long, short, taper = _extents(region, c, s)
     anisotropy = (long - short) / (long + short)
-    spread = c * c * moments["mu20"] + 2 * c * s * moments["mu11"] + s * s * moments["mu02"]
-    third = c**3 * moments["mu30"] + 3 * c * c * s * moments["mu21"]
-    third += 3 * c * s * s * moments["mu12"] + s**3 * moments["mu03"]
-    taper = third * area**0.5 / max(spread, 1e-9) ** 1.5
     centre = region.top + moments["m01"] / area, region.left + moments["m10"] / area
     return [
         np.log(area / lab[..., 0].size),
@@ -89,10 +85,13 @@ def _measures(region: Region, lab: np.ndarray) -> list[float]:
     ]
 
 
-def _extents(region: Region, c: float, s: float) -> tuple[float, float]:
-    """Length in pixels along the long axis, whose direction is x = c, y = s, and across it."""
-    shape: Shape = Shape(0, 0, region.mask)
-    outlines, _ = cv2.findContours(shape.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    x, y = np.concatenate(outlines)[:, 0].T.astype(float)
+def _extents(region: Region, c: float, s: float) -> tuple[float, float, float]:
+    """Length in pixels along the long axis, whose direction is x = c, y = s, width across it, and taper.
+
+    The taper is by how much the first quarter is larger than the last one, as a share of both together.
+    """
+    y, x = np.nonzero(region.mask)
     along, across = c * x + s * y, c * y - s * x
-    return float(np.ptp(along)) + 1, float(np.ptp(across)) + 1
+    low, length = along.min(), np.ptp(along)
+    first, last = (along < low + length / 4).sum(), (along > low + 0.75 * length).sum()
+    return float(length) + 1, float(np.ptp(across)) + 1, float((first - last) / max(first + last, 1))

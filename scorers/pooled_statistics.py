@@ -80,8 +80,8 @@ def statistics(block: Tensor, tail: float, power: float) -> Tensor:
     parts = [
         mean,
         ((block - mean[:, :, None]).square().mean(2) + TINY).sqrt(),
-        high[:, :, 0] + (block - high).relu().sum(2) / count,  # the mean of the `count` largest: ties change nothing
-        low[:, :, 0] - (low - block).relu().sum(2) / count,
+        high[:, :, 0] + ((block - high) * (block >= high)).sum(2) / count,  # the mean of the `count` largest
+        low[:, :, 0] + ((block - low) * (block <= low)).sum(2) / count,
         (block.abs().pow(power).mean(2) + TINY).pow(1 / power),
     ]
     return torch.cat(parts, dim=1)

@@ -123,15 +123,6 @@ def test_a_subset_keeps_settings_order_and_its_own_weights() -> None:
     assert whole["combiner"] == {"name": "weighted_mean", "weights": [0.5, 0.3, 0.2]}
 
 
-def test_a_subset_keeps_at_most_as_many_components_as_it_has_channels() -> None:
-    detector = small_experiment(WIDE).detector
-    everyone = restricted(detector, frozenset([0, 1]))
-    assert everyone["combiner"] == detector["combiner"]
-    alone = restricted(detector, frozenset([0]))
-    assert alone["combiner"]["components"] == 80
-    assert alone["discriminator"] == detector["discriminator"]
-
-
 def test_above_six_members_subsets_are_drawn(parts: Path) -> None:
     members = [{**PATCHCORE, "neighbours": count} for count in range(1, 9)]
     crowd = {**FUSED, "extractors": members}

@@ -49,6 +49,8 @@ BAD: Mapping[str, Any] = {
     "batch": 0,
     "learning_rate": 0.0,
 }
+DRAWN = {"epochs", "words"}
+"""Parameters of scorers that draw pictures or cells: in another order they draw others."""
 NAMES = sorted(SCORERS)
 of_every_scorer = pytest.mark.parametrize("name", NAMES)
 
@@ -124,12 +126,11 @@ def test_the_same_seed_gives_the_same_numbers_and_a_second_fit_forgets_the_first
     assert torch.equal(twice.image_score(box(2)), fitted(name).image_score(box(2)))
 
 
-@of_every_scorer
+@pytest.mark.parametrize("name", [name for name in NAMES if not DRAWN & parameters(name)])
 def test_the_order_of_the_pictures_changes_next_to_nothing(name: str) -> None:
     turned = small(name).fit(box().flip(0).split(5)).image_score(box(4, seed=1))
     given = fitted(name).image_score(box(4, seed=1))
-    allowed = 0.5 if {"epochs", "words"} & parameters(name) else 1e-2  # what is drawn at random is drawn from others
-    assert (turned - given).abs().max() <= allowed * given.abs().max()
+    assert (turned - given).abs().max() <= 1e-2 * given.abs().max()
 
 
 @of_every_scorer
@@ -190,7 +191,7 @@ def test_pictures_of_another_size_or_none_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"expected .* got"):
         small(name).fit([])
     if "backbone" in parameters(name):
-        with pytest.raises(ValueError, match="expected pictures of the size learned from, .* got"):
+        with pytest.raises(ValueError, match=r"expected pictures of the size learned from, .* got"):
             fitted(name).detect(torch.rand(1, 3, 96, 64))
         with pytest.raises(ValueError, match="pictures of one size"):
             small(name).fit([torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 96)])
@@ -198,7 +199,7 @@ def test_pictures_of_another_size_or_none_are_refused(name: str) -> None:
 
 @of_every_scorer
 def test_one_part_too_many_scores_above_normal_and_the_map_says_where(name: str) -> None:
-    scorer = small(name, **({"epochs": 60} if "epochs" in parameters(name) else {})).fit(box(40).split(8))
+    scorer = small(name, **({"epochs": 25} if "epochs" in parameters(name) else {})).fit(box(40).split(8))
     scores = scorer.image_score(box(8, seed=2))
     maps, wrong = scorer.detect(box(8, seed=3, extra=True))
     assert wrong.mean() > scores.max()

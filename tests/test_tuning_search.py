@@ -1,8 +1,8 @@
 """The search: repeatable, hard to kill, honest about what failed; with formulas in place of detectors."""
 
 import os
-import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ensemble_ad.tuning.kept import RETRIES
 from ensemble_ad.tuning.owner import is_gone, this_process
 from ensemble_ad.tuning.search import Search, attempt, begin, importances, trials_of
 from ensemble_ad.tuning.space import Point, Space
+from ensemble_ad.tuning.storage import _opened, reached
 from ensemble_ad.tuning.trial import RejectedError
 from ensemble_ad.tuning.trials import best, candidates, pareto
 
@@ -34,7 +35,7 @@ def killed_in(search: Search) -> None:
 
 
 def raising(error: BaseException) -> Callable[..., dict[str, float]]:
-    def formula(*_: Any) -> dict[str, float]:
+    def formula(*_: Any, **__: Any) -> dict[str, float]:
         raise error
 
     return formula
@@ -170,7 +171,8 @@ def test_cma_es_searches_numbers(tmp_path: Path) -> None:
 
 
 def test_cma_es_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cmaes", None)
+    missing = raising(ModuleNotFoundError("No module named 'cmaes'", name="cmaes"))
+    monkeypatch.setattr(optuna.samplers, "CmaEsSampler", missing)
     with pytest.raises(ConfigError, match=r"pip install 'ensemble-ad\[cmaes\]'"):
         go_on(search_in(tmp_path, sampler="cmaes"), 2)
 
@@ -332,13 +334,34 @@ def test_workers_that_ask_at_the_same_moment_draw_different_points(tmp_path: Pat
     assert len({trial.point[SIGMA] for trial in alone}) == 5
 
 
-def test_a_trial_interrupted_before_it_drew_anything_draws_the_same_later(tmp_path: Path) -> None:
+def test_a_trial_interrupted_before_it_drew_anything_draws_the_same_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("whole", "interrupted"):
         (tmp_path / name).mkdir()
     whole = go_on(search_in(tmp_path / "whole", sampler="random"), 4)
     search = search_in(tmp_path / "interrupted", sampler="random")
     go_on(search, 2)
-    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Space, "draw", raising(KeyboardInterrupt()))
+    monkeypatch.setattr(Space, "draw", raising(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
         attempt(search, lambda _point, _report: {})
+    monkeypatch.undo()
     assert [trial.point for trial in go_on(search, 2)] == [trial.point for trial in whole]
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_no_queued_trial_is_taken_twice(kind: str, tmp_path: Path) -> None:
+    """Four threads with a connection each take what is queued, as workers do."""
+    place = f"sqlite:///{tmp_path / 'study.db'}" if kind == "sqlite" else str(tmp_path / "study.journal")
+    with reached(place, "study.yaml") as first:
+        study = optuna.create_study(storage=first, study_name="queue")
+    for number in range(12):
+        study.enqueue_trial({"x": number})
+
+    def take(_: int) -> list[int]:
+        own = optuna.load_study(study_name="queue", storage=_opened.__wrapped__(place))
+        return [own.ask().number for _ in range(3)]
+
+    with ThreadPoolExecutor(4) as threads:
+        taken = [number for numbers in threads.map(take, range(4)) for number in numbers]
+    assert sorted(taken) == list(range(12))

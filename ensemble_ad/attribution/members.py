@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ensemble_ad.attribution.shapley import Coalition
-from ensemble_ad.build import make
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.labels import label_of
 from ensemble_ad.plain import plain
-from extractors import EXTRACTORS
 
 Description = Mapping[str, Any]
 """A resolved detector."""
@@ -52,8 +50,7 @@ def member_names(detector: Description) -> tuple[str, ...]:
 def restricted(detector: Description, members: Coalition) -> dict[str, Any]:
     """Return the same ensemble of some members only, in their order.
 
-    Weights of a combiner go with their members. A global block cannot keep more components than its members have
-    channels: a count beyond that is lowered to it.
+    Weights of a combiner go with their members.
     """
     (listed,) = [key for key in MEMBERS if key in detector]
     chosen = sorted(members)
@@ -61,9 +58,6 @@ def restricted(detector: Description, members: Coalition) -> dict[str, Any]:
     for key in COMBINERS:
         if result.get(key, {}) and isinstance(result[key].get("weights"), list):
             result[key]["weights"] = [result[key]["weights"][index] for index in chosen]
-    if listed == "extractors" and isinstance(result["combiner"].get("components"), int):
-        channels = sum(make(EXTRACTORS, member).channels for member in result[listed])
-        result["combiner"]["components"] = min(result["combiner"]["components"], channels)
     return result
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock, JournalRedisBackend
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from ensemble_ad.errors import ConfigError, StoreError
@@ -23,6 +24,8 @@ HEARTBEAT = 15
 """Seconds between two signs of life of a trial, where the storage is a database."""
 PATIENCE = 10
 """Seconds within which a database server has to answer."""
+TURN = 60
+"""Seconds that one process waits for the others where an SQLite file is shared."""
 EXTRAS = {"cmaes": "cmaes", "psycopg": "postgres", "psycopg2": "postgres"}
 """Package -> the extra of ours that installs it."""
 
@@ -55,14 +58,22 @@ def _opened(place: str) -> BaseStorage:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         _mend(Path(place))
         return JournalStorage(JournalFileBackend(place))
-    patience = {"connect_timeout": PATIENCE} if place.startswith("postgres") else {}
-    return RDBStorage(
+    patience = {"postgres": {"connect_timeout": PATIENCE}, "sqlite:/": {"timeout": TURN, "isolation_level": None}}
+    storage = RDBStorage(
         place,
-        engine_kwargs={"connect_args": patience},
+        engine_kwargs={"connect_args": patience.get(place[:8], {})},
         heartbeat_interval=HEARTBEAT,
         grace_period=GRACE,
         heartbeat_stale_trial_callback=try_again,
     )
+    if place.startswith("sqlite"):
+        event.listen(storage.engine, "begin", _take_turns)
+    return storage
+
+
+def _take_turns(connection: Connection) -> None:
+    """Lock an SQLite file from the first look on: it knows no SELECT FOR UPDATE, and two would take the same trial."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _mend(journal: Path) -> None:
