@@ -249,7 +249,7 @@ def predict(
         verdict = "anomalous" if row.anomalous else "normal"
         console.print(f"{row.score:10.4f}  {verdict:9}  {row.picture}", highlight=False, markup=False, soft_wrap=True)
         if explain and row.explanation:
-            console.print(f"            {row.explanation}", highlight=False, markup=False, soft_wrap=True)
+            console.print(" " * 12 + str(row.explanation), highlight=False, markup=False, soft_wrap=True)
     if len(table) > 20:
         console.print(f"... and {len(table) - 20} more")
     summary = f"{int(table.anomalous.sum())} of {len(table)} anomalous; see {out / 'scores.csv'}"

@@ -15,14 +15,14 @@ def list_components(
     Example: `ensemble-ad list patchcore`
     """
     from combiners import CALIBRATIONS, FEATURE_COMBINERS, OUTPUT_COMBINERS
-    from ensemble_ad.build import did_you_mean, parameter_defaults
+    from ensemble_ad.build import Choices, did_you_mean, parameter_defaults
     from ensemble_ad.errors import ConfigError
     from ensemble_ad.experiment import preset_names
     from ensemble_ad.schema import DETECTORS, DISCRIMINATORS
     from extractors import EXTRACTORS
     from scorers import SCORERS
 
-    groups = {
+    groups: dict[str, Choices] = {
         "extractor": EXTRACTORS,
         "global scorer": SCORERS,
         "combiner": FEATURE_COMBINERS,

@@ -68,7 +68,9 @@ class Grounds:
         candidates = []
         for count in self.clusters:
             centres = k_means(sample, count, generator)
-            covered = torch.stack([_squares(cell.flatten(0, 1), centres).argmin(1).view(cell.shape[:2]) for cell in cells])
+            covered = torch.stack(
+                [_squares(cell.flatten(0, 1), centres).argmin(1).view(cell.shape[:2]) for cell in cells]
+            )
             for own in range(count):
                 mask = covered == own
                 if mask.float().mean() >= self.share and _core(mask) >= self.core:
@@ -98,7 +100,7 @@ class Grounds:
         self.centres_ = tuple(self.centres_[ground] for ground in grounds)
 
     def state(self) -> dict[str, Tensor]:
-        """What `fit` learned: `centres.1.0` are those of the first of the clusterings that agree on the second ground."""
+        """What `fit` learned: `centres.1.0` are the first of the clusterings that agree on the second ground."""
         if self.mean_ is None or self.scale_ is None:
             raise RuntimeError("Grounds is not fitted: call fit(images) first")
         centres = {

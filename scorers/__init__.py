@@ -5,6 +5,7 @@
 
 from scorers.context_network import ContextNetwork
 from scorers.context_regression import ContextRegression
+from scorers.metrology import Metrology
 from scorers.pooled_statistics import PooledStatistics
 from scorers.set_features import SetFeatures
 from scorers.word_histograms import WordHistograms
@@ -13,6 +14,7 @@ SCORERS = {
     "pooled_statistics": PooledStatistics,
     "context_network": ContextNetwork,
     "context_regression": ContextRegression,
+    "metrology": Metrology,
     "set_features": SetFeatures,
     "word_histograms": WordHistograms,
 }

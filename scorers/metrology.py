@@ -1,12 +1,12 @@
 """Component metrology: the parts of a picture are found, measured and compared with those of normal pictures.
 
-After ComAD (Liu et al., Component-aware anomaly detection, 2023): components without labels, and metrological numbers of
-them. Here, what is learned besides are places, several arrangements, and relations between parts: pair by pair, against
-the rest of a family, and in ascending order whatever the places.
+After ComAD (Liu et al., Component-aware anomaly detection framework, 2023): components without labels, and metrological
+numbers of them. What is learned besides: places, several arrangements, and relations between parts, pair by pair,
+against the rest of a family, and in ascending order whatever the places.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -19,9 +19,9 @@ from extractors.backbone import Backbone
 from extractors.grounds import Grounds
 from extractors.protocol import Scoring, check_fitted, check_images
 from extractors.ranges import check_range
-from scorers.metrology_families import families_of, family_of, taken_apart
-from scorers.metrology_findings import Finding, findings_of
-from scorers.metrology_model import Model, Table
+from scorers.metrology_families import Table, families_of, family_of, taken_apart
+from scorers.metrology_findings import TOLD, Finding, findings_of
+from scorers.metrology_model import Model
 from scorers.metrology_parts import MEASURES, PLACE, Parts, parts_of
 
 log = logging.getLogger(__name__)
@@ -45,22 +45,27 @@ class Metrology(Scoring):
     recurrence: float = 0.3
     """Share of the normal pictures in which a part must have a like one to be of a family."""
     seed: int = 0
-    grounds_: Grounds | None = field(default=None, init=False, repr=False)
-    table_: Table | None = field(default=None, init=False, repr=False)
+    size_: tuple[int, int] = field(init=False, repr=False)
+    """(H, W) of the pictures learned from."""
+    grounds_: Grounds = field(init=False, repr=False)
+    table_: Table = field(init=False, repr=False)
     """What the model was learned from."""
     model_: Model | None = field(default=None, init=False, repr=False)
     """None for a class without components."""
+    split_: Callable[[Parts, np.ndarray], Parts] = field(init=False, repr=False)
+    """Takes touching parts of a picture apart."""
 
     def check(self) -> None:
         """Raise ValueError for parameters out of range."""
         check_range(self, "smallest", "recurrence", above=0, most=1)
 
     def fit(self, images: Iterable[Tensor]) -> Self:
-        """Learn from batches of normal pictures of one size, iterated twice.
+        """Learn from batches of normal pictures of one size, iterated three times.
 
         A class in whose pictures nothing recurs is no error: it is logged, and every score is 0.
         """
         self.check()
+        self.size_ = one_size(images)
         self.grounds_ = Grounds(Backbone(self.backbone, tuple(self.layers), self.weights), seed=self.seed).fit(images)
         seen = [found for batch in images for found in self._seen(batch)]
         self.grounds_.keep(used := _useful(_table([parts for parts, _ in seen]), self.recurrence))
@@ -79,13 +84,14 @@ class Metrology(Scoring):
 
     def explain(self, images: Tensor) -> list[list[Finding]]:
         """Say of each picture of `[N, 3, H, W]` what is unusual, the most unusual first."""
-        return [self._findings(parts, lab.shape[:2])[0] for parts, lab in self._found(images)]
+        found = [self._findings(parts, lab.shape[:2])[0] for parts, lab in self._found(images)]
+        return [[finding for finding in findings if finding.score >= TOLD] for findings in found]
 
     def state(self) -> dict[str, Tensor]:
         """The grounds, and the measured parts of the normal pictures; all else follows from them."""
-        check_fitted(self, self.table_)
-        assert self.grounds_ is not None and self.table_ is not None
+        check_fitted(self, getattr(self, "table_", None))
         table = {
+            "size": torch.tensor(self.size_),
             "pictures": torch.tensor([self.table_.pictures]),
             "picture": torch.from_numpy(self.table_.picture),
             "side": torch.from_numpy(self.table_.side),
@@ -97,31 +103,48 @@ class Metrology(Scoring):
         """Take back what `state` gave."""
         own = {name.removeprefix("grounds."): rows for name, rows in state.items() if name.startswith("grounds.")}
         self.grounds_ = Grounds(Backbone(self.backbone, tuple(self.layers), self.weights), seed=self.seed).restore(own)
+        self.size_ = (int(state["size"][0]), int(state["size"][1]))
         columns = (state[name].numpy() for name in ("picture", "side", "measures"))
         return self._learn(Table(int(state["pictures"]), *columns))
 
     def _learn(self, table: Table) -> Self:
         self.table_, self.model_ = table, Model.of(table, self.recurrence)
-        self._split = _splitter(table, self.recurrence)
+        self.split_ = _splitter(table, self.recurrence)
         if self.model_ is None:
             log.warning("metrology: no part recurs in the %d normal pictures; every score will be 0", table.pictures)
         return self
 
     def _seen(self, images: Tensor) -> Iterator[tuple[Parts, np.ndarray]]:
         """(parts, the picture in Lab uint8 [H, W, 3]) of each picture."""
-        assert self.grounds_ is not None
         for image in check_images(images).cpu().float():
             picture = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
             lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
             yield parts_of(self.grounds_.masks(image[None])[0], lab, self.smallest), lab
 
     def _found(self, images: Tensor) -> Iterator[tuple[Parts, np.ndarray]]:
-        check_fitted(self, self.table_)
+        check_fitted(self, getattr(self, "table_", None))
+        if check_images(images).shape[2:] != self.size_:
+            found = " x ".join(map(str, images.shape[2:]))
+            raise ValueError(
+                f"expected pictures of the size learned from, {self.size_[0]} x {self.size_[1]}, got {found}"
+            )
         for parts, lab in self._seen(images):
-            yield self._split(parts, lab), lab
+            yield self.split_(parts, lab), lab
 
     def _findings(self, parts: Parts, size: tuple[int, int]) -> tuple[list[Finding], float]:
         return findings_of(self.model_, parts, size) if self.model_ is not None else ([], 0.0)
+
+
+def one_size(images: Iterable[Tensor]) -> tuple[int, int]:
+    """(H, W) of all batches `[N, 3, H, W]`; raises ValueError where there are none or their sizes differ.
+
+    >>> one_size([torch.zeros(2, 3, 4, 6), torch.zeros(1, 3, 4, 6)])
+    (4, 6)
+    """
+    sizes = sorted({(int(batch.shape[2]), int(batch.shape[3])) for batch in map(check_images, images)})
+    if len(sizes) != 1:
+        raise ValueError(f"expected normal pictures of one size to fit on, got {sizes or 'none'}")
+    return sizes[0]
 
 
 def _table(pictures: list[Parts]) -> Table:
@@ -140,8 +163,9 @@ def _of_grounds(parts: Parts, used: list[int]) -> Parts:
     return Parts(tuple(region._replace(ground=used.index(region.ground)) for region in regions), parts.measures[rows])
 
 
-def _splitter(table: Table, recurrence: float):
-    rows = families_of(table.picture, table.side, table.measures, recurrence)
+def _splitter(table: Table, recurrence: float) -> Callable[[Parts, np.ndarray], Parts]:
+    """What takes the parts of a picture, and the picture in Lab, and takes touching ones apart."""
+    rows = families_of(table, recurrence)
     sides, typical = table.side[rows], table.measures[rows]
     family = family_of(table.side, table.measures, sides, typical)
     counts = np.array([(family == own).sum() for own in range(len(rows))]) / table.pictures
@@ -150,7 +174,7 @@ def _splitter(table: Table, recurrence: float):
 
 def _useful(table: Table, recurrence: float) -> list[int]:
     """The grounds that have families of parts that are not parts on a more useful ground as well."""
-    rows = families_of(table.picture, table.side, table.measures, recurrence)
+    rows = families_of(table, recurrence)
     family = family_of(table.side, table.measures, table.side[rows], table.measures[rows])
     ground = table.side // 2
     parts = [(family >= 0) & (ground == own) for own in range(int(ground.max(initial=-1)) + 1)]

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scorers.metrology_families import steps
 from scorers.metrology_parts import AREA, COLOUR, LENGTH, MEASURES, PLACE, WIDTH
 from scorers.metrology_places import STEADY, Places, places_of
 from scorers.usual import Usual, usual
@@ -21,6 +20,8 @@ MOST_SORTED = 24
 """Parts of a family whose measures are put in order."""
 CERTAIN = 10.0
 """What something that no normal picture has counts as, in standard deviations; what one in ten has counts nothing."""
+LEAST_FAMILY = 3
+"""Places of a family from which on a part is compared with the rest."""
 WORTH = 2.0
 """Standard deviations from which on a number is remarked; of each group, the largest one always is."""
 GROUPS = ("place", "like", "pair", "order", "missing", "extra", "count", "part")
@@ -60,6 +61,8 @@ class Numbers:
     """int [S]: the part at each place, -1 for none."""
     aligned: np.ndarray
     """[R, 2]: places of the parts once the picture is aligned."""
+    empty: np.ndarray
+    """bool [S]: no part is at the place, nor does a larger one, such as two that touch, lie over it."""
     groups: dict[str, np.ndarray]
 
 
@@ -67,7 +70,7 @@ class Numbers:
 class Arrangement:
     """What the normal pictures of one arrangement have in common."""
 
-    places: Places | None
+    places: Places
     usual_counts: tuple[int, ...]
     """Parts of each family in most pictures; 0 where the number varies."""
     counts: np.ndarray
@@ -95,7 +98,7 @@ class Arrangement:
             for group, exact in _exactness(places, usual_counts).items()
             if len(exact)
         }
-        empty = np.mean([numbers.chosen < 0 for numbers in found], axis=0)
+        empty = np.mean([numbers.empty for numbers in found], axis=0)
         picture = np.concatenate([np.full(len(look.side), place) for place, look in enumerate(looks)])
         side = np.concatenate([look.side for look in looks])
         described = np.concatenate([_described(look, numbers.aligned) for look, numbers in zip(looks, found)])
@@ -133,17 +136,14 @@ class Arrangement:
 
     def position(self, look: Look, place: int) -> np.ndarray:
         """Where in the picture a place is, (y, x) in shares of the longer side."""
-        assert self.places is not None
         return self.places.located(look.side, look.measures, place)
 
     def _missing(self, numbers: Numbers) -> list[Remark]:
-        gone = np.flatnonzero(numbers.chosen < 0)
+        gone = np.flatnonzero(numbers.empty)
         return [Remark("missing", _rarity(self.empty[place]), place=int(place)) for place in gone]
 
     def _extra(self, look: Look, numbers: Numbers, without: int) -> list[Remark]:
         """Parts at no place, although their family has places, by how many normal pictures have a like part there."""
-        if self.places is None:
-            return []
         loose = np.setdiff1d(np.arange(len(look.side)), numbers.chosen)
         loose = loose[np.isin(look.family[loose], self.places.family)]
         side, picture, described = self.seen
@@ -176,10 +176,8 @@ class Arrangement:
         return [Remark("part", min(2 * value / self.unit, CERTAIN), (part,)) for part, value in enumerate(off.tolist())]
 
 
-def _numbers(look: Look, places: Places | None, usual_counts: Sequence[int]) -> Numbers:
+def _numbers(look: Look, places: Places, usual_counts: Sequence[int]) -> Numbers:
     groups = {"order": _ordered(look, usual_counts)}
-    if places is None:
-        return Numbers(np.zeros(0, int), look.measures[:, PLACE], groups)
     chosen, aligned = places.match(look.side, look.measures)
     found = chosen >= 0
     table = np.full((len(chosen), len(MEASURES)), np.nan)
@@ -188,18 +186,19 @@ def _numbers(look: Look, places: Places | None, usual_counts: Sequence[int]) -> 
     groups["place"] = table.ravel()
     groups["like"] = _against_rest(table[:, : PLACE.start], places.family).ravel()
     groups["pair"] = np.array([table[one, COMPARED] - table[other, COMPARED] for one, other in places.pairs]).ravel()
-    return Numbers(chosen, aligned, groups)
+    empty = ~found & ~places.covered(look.side, look.measures, aligned)
+    return Numbers(chosen, aligned, empty, groups)
 
 
 def _against_rest(table: np.ndarray, family: np.ndarray) -> np.ndarray:
     """[S, A]: each part less the median of the others of its family; NaN for families of less than three."""
     found = np.full_like(table, np.nan)
+    present = ~np.isnan(table).any(axis=1)
     for own in np.unique(family):
-        rows = np.flatnonzero(family == own)
-        for row in rows if len(rows) >= 3 else ():
-            others = table[rows[rows != row]]
-            if (~np.isnan(others[:, 0])).any():
-                found[row] = table[row] - np.nanmedian(others, axis=0)
+        rows = np.flatnonzero((family == own) & present)
+        large = (family == own).sum() >= LEAST_FAMILY and len(rows) > 1
+        for row in rows if large else ():
+            found[row] = table[row] - np.median(table[rows[rows != row]], axis=0)
     return found
 
 
@@ -215,11 +214,11 @@ def _ordered(look: Look, usual_counts: Sequence[int]) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _exactness(places: Places | None, usual_counts: Sequence[int]) -> dict[str, np.ndarray]:
+def _exactness(places: Places, usual_counts: Sequence[int]) -> dict[str, np.ndarray]:
     """How exactly each number of each group can be measured."""
     rows = [EXACT[m].repeat(2 * n - 1) for n in usual_counts for m in SORTED if 1 <= n <= MOST_SORTED]
     found = {"order": np.concatenate([np.zeros(0), *rows])}
-    if places is not None:
+    if len(places.side):
         found["place"] = np.tile(EXACT, len(places.side))
         found["like"] = np.tile(EXACT[: PLACE.start], len(places.side))
         found["pair"] = np.tile(EXACT[list(COMPARED)], len(places.pairs))
@@ -230,7 +229,6 @@ def _owners(group: str, column: int, own: Arrangement, look: Look, numbers: Numb
     """The parts that a number is of."""
     if group == "order":
         return _ordered_owners(column, own.usual_counts, look)
-    assert own.places is not None
     if group == "pair":
         pair = own.places.pairs[column // len(COMPARED)]
         return tuple(int(numbers.chosen[place]) for place in pair)

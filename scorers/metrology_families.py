@@ -1,5 +1,7 @@
 """Which parts are of one family: alike in size and shape, in picture after picture."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from scorers.metrology_parts import AREA, LENGTH, WIDTH, Parts, pieces_of
@@ -13,28 +15,38 @@ TWO = 0.35
 """Log of how much larger than one part two touching ones are at least."""
 
 
+@dataclass(frozen=True)
+class Table:
+    """The measured parts of normal pictures."""
+
+    pictures: int
+    picture: np.ndarray
+    """int [R], from 0."""
+    side: np.ndarray
+    """int [R], what surrounds each part, see `Parts.sides`; a family's parts have one side."""
+    measures: np.ndarray
+    """[R, 12]"""
+
+
 def steps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Steps in size and shape between measured parts [..., 12], which are broadcast."""
     return np.hypot(one[..., AREA] - other[..., AREA], _elongation(one) - _elongation(other)) / STEP
 
 
-def families_of(picture: np.ndarray, side: np.ndarray, measures: np.ndarray, recurrence: float) -> list[int]:
+def families_of(table: Table, recurrence: float) -> list[int]:
     """Return the typical parts (rows) of the families: what most pictures have one within a step of, in turn.
 
     Args:
-        picture: int [R], the picture that each part is in, from 0.
-        side: int [R], what surrounds it; a family's parts have one side.
-        measures: [R, 12].
+        table: of normal pictures.
         recurrence: share of the pictures that must have a part of a family.
     """
-    if not len(picture):
-        return []
-    needed = max(2, recurrence * (picture.max() + 1))
+    picture, side, measures = table.picture, table.side, table.measures
+    needed = max(2, recurrence * table.pictures)
     typical = []
     for own in np.unique(side):
         rows = np.flatnonzero(side == own)
         near = steps(measures[rows, None], measures[None, rows]) <= 1
-        seen = np.eye(int(picture.max()) + 1, dtype=np.float32)[picture[rows]]
+        seen = np.eye(table.pictures, dtype=np.float32)[picture[rows]]
         left = np.ones(len(rows), bool)
         while True:
             recurs = ((near & left).astype(np.float32) @ seen > 0).sum(axis=1) * left
@@ -73,7 +85,9 @@ def taken_apart(parts: Parts, lab: np.ndarray, sides: np.ndarray, typical: np.nd
         counts: [K], how many parts of each a normal picture has on average.
     """
     found = []
-    for region, row, family in zip(parts.regions, parts.measures, family_of(parts.sides, parts.measures, sides, typical)):
+    for region, row, family in zip(
+        parts.regions, parts.measures, family_of(parts.sides, parts.measures, sides, typical)
+    ):
         count = counts[family] if family >= 0 else 0.0
         unlike = steps(row, typical[family]) if family >= 0 else np.inf
         side = 2 * region.ground + region.protrudes

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from scorers.metrology_arrangement import COMPARED, GROUPS, SORTED, Arrangement, Look, Remark, order_number
+from scorers.metrology_arrangement import COMPARED, Arrangement, Look, Remark, order_number
 from scorers.metrology_model import Model
 from scorers.metrology_parts import ALONG, AREA, HEAD, LENGTH, MEASURES, PLACE, WIDTH, Parts
 
@@ -35,7 +35,9 @@ def findings_of(model: Model, parts: Parts, size: tuple[int, int]) -> tuple[list
     arrangement = model.arrangements[own]
     told = _told(strays, len(parts.regions))
     found = [
-        Finding(stray, _sentence(remark, arrangement, look, size), _mask(blamed, remark, arrangement, look, parts, size))
+        Finding(
+            stray, _sentence(remark, arrangement, look, size), _mask(blamed, remark, arrangement, look, parts, size)
+        )
         for stray, remark, blamed in told
     ]
     return sorted(found, key=lambda finding: -finding.score), score
@@ -75,7 +77,6 @@ def _mask(
 
 def _draw(mask: np.ndarray, arrangement: Arrangement, look: Look, place: int) -> None:
     """An ellipse as large as what is at a place in normal pictures, round where its direction varies."""
-    assert arrangement.places is not None
     longer, typical = max(mask.shape), arrangement.places.typical[place]
     y, x = arrangement.position(look, place) * longer
     area = np.exp(typical[AREA]) * mask.size
@@ -89,8 +90,10 @@ def _draw(mask: np.ndarray, arrangement: Arrangement, look: Look, place: int) ->
 def _sentence(remark: Remark, arrangement: Arrangement, look: Look, size: tuple[int, int]) -> str:
     places = " and ".join(_at(look.measures[part, PLACE], size) for part in remark.parts)
     if remark.group == "missing":
-        return f"nothing at {_at(arrangement.position(look, remark.place), size)}, where normal pictures have " \
-               f"a part of family {_letter(int(arrangement.places.family[remark.place]))}"
+        return (
+            f"nothing at {_at(arrangement.position(look, remark.place), size)}, where normal pictures have "
+            f"a part of family {_letter(int(arrangement.places.family[remark.place]))}"
+        )
     if remark.group == "extra":
         return f"one more part of family {_letter(remark.number)} at {places}, where normal pictures have none"
     if remark.group == "count":
@@ -103,7 +106,9 @@ def _sentence(remark: Remark, arrangement: Arrangement, look: Look, size: tuple[
     low, high = arrangement.ranges[remark.group].nearest(remark.value, remark.number)
     if remark.group == "pair":
         measure = COMPARED[remark.number % len(COMPARED)]
-        return f"{_compared(measure)} of the parts at {places} is {_range(measure, remark.value, low, high, ratio=True)}"
+        return (
+            f"{_compared(measure)} of the parts at {places} is {_range(measure, remark.value, low, high, ratio=True)}"
+        )
     if remark.group == "order":
         family, measure, rank = order_number(remark.number, arrangement.usual_counts)
         count = arrangement.usual_counts[family]

@@ -8,7 +8,7 @@ import torch
 
 from extractors.grounds import k_means
 from scorers.metrology_arrangement import GROUPS, Arrangement, Look, Remark
-from scorers.metrology_families import families_of, family_of
+from scorers.metrology_families import Table, families_of, family_of
 from scorers.metrology_parts import PLACE
 
 CELLS = 6
@@ -24,19 +24,6 @@ MOST = 20.0
 """What one group adds to a picture's score at most."""
 REST = 0.1
 """Weight of the sum over groups: several groups that agree are more than one."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """The measured parts of normal pictures."""
-
-    pictures: int
-    picture: np.ndarray
-    """int [R], from 0."""
-    side: np.ndarray
-    """int [R], see `Parts.sides`."""
-    measures: np.ndarray
-    """[R, 12]"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +45,7 @@ class Model:
     @classmethod
     def of(cls, table: Table, recurrence: float) -> "Model | None":
         """Learn from a table; None where nothing recurs."""
-        rows = families_of(table.picture, table.side, table.measures, recurrence)
+        rows = families_of(table, recurrence)
         if not rows:
             return None
         sides, typical = table.side[rows], table.measures[rows]
@@ -80,7 +67,8 @@ class Model:
     def judge(self, look: Look) -> tuple[int, list[tuple[float, Remark]], float]:
         """Return the picture's arrangement, its remarks with how far each strays, and the picture's score.
 
-        1 is how far one in twenty normal pictures strays. The score is the largest, and `REST` of the sum of the largest of each group.
+        1 is how far one in twenty normal pictures strays. The score is the largest stray, and `REST` of the sum of the
+        largest of each group.
         """
         raster = _raster(look, len(self.sides))
         own = int(np.square(self.rasters - raster).sum(axis=1).argmin())

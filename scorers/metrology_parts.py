@@ -30,7 +30,7 @@ class Parts(NamedTuple):
 
     @property
     def sides(self) -> np.ndarray:
-        """int [R]: what surrounds each part, twice the ground, plus 1 for a part that sticks out of another."""
+        """Int [R]: what surrounds each part, twice the ground, plus 1 for a part that sticks out of another."""
         return np.array([2 * region.ground + region.protrudes for region in self.regions], int)
 
 

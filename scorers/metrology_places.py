@@ -8,8 +8,8 @@ from itertools import combinations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from scorers.metrology_families import STEP, steps
-from scorers.metrology_parts import AREA, PLACE
+from scorers.metrology_families import STEP, TWO, steps
+from scorers.metrology_parts import ALONG, AREA, LENGTH, MEASURES, PLACE, WIDTH
 
 STEADY = 0.5
 """Share of the pictures that must have the usual number of parts of a family for it to have places."""
@@ -46,10 +46,12 @@ class Places:
 
     def match(self, side: np.ndarray, measures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the part at each place, int [S], -1 for none, and where the parts are once aligned, float [R, 2]."""
-        return max(
-            (self._matched(side, measures, start) for start in self._starts(side, measures)),
-            key=lambda found: ((found[0] >= 0).sum(), -self._stray(*found)),
-        )
+        found = []
+        for start in self._starts(side, measures):
+            found.append(self._matched(side, measures, start))
+            if (found[-1][0] >= 0).all():
+                break
+        return max(found, key=lambda one: ((one[0] >= 0).sum(), -self._stray(*one)))
 
     def located(self, side: np.ndarray, measures: np.ndarray, place: int) -> np.ndarray:
         """Where in a picture a place is, (y, x) as shares of the longer side."""
@@ -57,6 +59,18 @@ class Places:
         found = chosen >= 0
         own = self.typical[place : place + 1, PLACE]
         return align(self.typical[found][:, PLACE], measures[chosen[found], PLACE], own, self.alignment)[0]
+
+    def covered(self, side: np.ndarray, measures: np.ndarray, aligned: np.ndarray) -> np.ndarray:
+        """Bool [S]: a part of the place's side that is much larger than what belongs there lies over the place.
+
+        A part is taken for an ellipse here.
+        """
+        angle = 0.5 * np.arctan2(measures[:, ALONG.start], measures[:, ALONG.start + 1])
+        y, x = np.moveaxis(self.typical[:, None, PLACE] - aligned[None], -1, 0)
+        along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+        inside = np.hypot(along / (0.5 * np.exp(measures[:, LENGTH])), across / (0.75 * np.exp(measures[:, WIDTH]))) < 1
+        larger = measures[None, :, AREA] > self.typical[:, None, AREA] + TWO
+        return (inside & larger & (self.side[:, None] == side)).any(axis=1)
 
     def _starts(self, side: np.ndarray, measures: np.ndarray) -> list[np.ndarray]:
         own = [measures[np.isin(side, self.side), PLACE]]
@@ -134,8 +148,8 @@ def _applied(transform: tuple[np.ndarray, np.ndarray], points: np.ndarray) -> np
     return points @ transform[0] + transform[1]
 
 
-def places_of(pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], families: int) -> Places | None:
-    """Return the places that the parts of normal pictures of one arrangement take, None where there are none.
+def places_of(pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], families: int) -> Places:
+    """Return the places that the parts of normal pictures of one arrangement take; none where nothing stays in place.
 
     Args:
         pictures: of each the parts' sides int [R], families int [R] and measures [R, 12].
@@ -143,8 +157,8 @@ def places_of(pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], fam
     """
     found = [place for family in range(families) for place in _places(pictures, family)]
     if not found:
-        return None
-    side, family, typical, spread = (np.array(column) for column in zip(*found, strict=True))
+        return Places(np.zeros(0, int), np.zeros(0, int), np.zeros((0, len(MEASURES))), np.zeros(0), "none")
+    side, family, typical = (np.array(column) for column in zip(*found, strict=True))
     apart = np.linalg.norm(typical[:, None, PLACE] - typical[None, :, PLACE], axis=2)
     apart[(side[:, None] != side) | (steps(typical[:, None], typical[None]) > 4) | np.eye(len(side), dtype=bool)] = 1
     gate = np.maximum(np.minimum(0.6 * apart.min(axis=1), 0.25), SMALLEST_GATE)
@@ -153,14 +167,13 @@ def places_of(pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], fam
 
 
 def _places(pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], family: int) -> list[tuple]:
-    """(side, family, typical part, spread) of each place of a family, none where its parts stray."""
+    """(side, family, typical part) of each place of a family, none where its parts stray."""
     chosen = [(side[own == family], measures[own == family]) for side, own, measures in pictures]
     counts = np.array([len(side) for side, _ in chosen])
     usual = int(np.bincount(counts).argmax())
     full = [measures for (_, measures), count in zip(chosen, counts) if count == usual]
     if usual == 0 or len(full) < STEADY * len(pictures):
         return []
-    centres = np.median([sorted_places(measures) for measures in full], axis=0)
     side = next(int(side[0]) for side, _ in chosen if len(side))
     best = min(full[:24], key=lambda measures: sum(_ordered(measures, other[:, PLACE])[1] for other in full[:24]))
     centres = best[:, PLACE]
@@ -176,11 +189,7 @@ def _places(pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], famil
     apart = np.linalg.norm(centres[:, None] - centres, axis=2) + np.eye(usual) * 9
     if (spread > np.minimum(APART * apart.min(axis=1), STRAY)).any():
         return []
-    return [(side, family, np.median(ordered[:, place], axis=0), spread[place]) for place in range(usual)]
-
-
-def sorted_places(measures: np.ndarray) -> np.ndarray:
-    return measures[np.lexsort(measures[:, PLACE].T), PLACE]
+    return [(side, family, np.median(ordered[:, place], axis=0)) for place in range(usual)]
 
 
 def _ordered(measures: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, float]:

@@ -1,5 +1,6 @@
 """Statistics of the whole picture's features: is this mixture of contents, in these places, a normal one?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,15 +56,24 @@ class PooledStatistics(WholePicture):
         """Features `[N, C, h, w]` -> scores of cells `[N, h, w]` and of pictures `[N]`."""
         check_grid(features, self.mean_.shape[1:])
         with torch.enable_grad():
-            varied = features.detach().requires_grad_()
-            rows = self._rows(varied)
+            parts = [part.detach().requires_grad_() for part in self._blocks(features)]
+            rows = self._described(parts)
             distances, pull = self.normal_.judge(rows.detach())
-            (slope,) = torch.autograd.grad(rows, varied, (pull / distances[:, None]).to(rows))
-        return (slope * (features - self.mean_)).sum(1), distances.float()
+            slopes = torch.autograd.grad(rows, parts, (pull / distances[:, None]).to(rows))
+        cells = torch.zeros_like(features[:, :1])
+        changes = self._blocks(features - self.mean_)
+        for there, slope, change in zip(self._blocks(cells), slopes, changes):
+            there += (slope * change).sum(1, keepdim=True)
+        return cells[:, 0], distances.float()
 
     def _rows(self, features: Tensor) -> Tensor:
-        parts = (block for side in self.pyramid for block in blocks(features, side))
-        return torch.cat([statistics(block.flatten(2), self.tail, self.power) for block in parts], dim=1)
+        return self._described(self._blocks(features))
+
+    def _blocks(self, maps: Tensor) -> list[Tensor]:
+        return [block for side in self.pyramid for block in blocks(maps, side)]
+
+    def _described(self, parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat([statistics(part.flatten(2), self.tail, self.power) for part in parts], dim=1)
 
 
 def statistics(block: Tensor, tail: float, power: float) -> Tensor:

@@ -9,8 +9,6 @@ LEAST_SHARE = 0.08
 """Of the normal pictures, that a range of its own must hold."""
 LEAST_SEEN = 8
 """Normal pictures that must have a number for it to be judged."""
-TAILS = ((0.9, 1.645), (0.97, 2.17))
-"""Shares of a normal distribution that lie within so many standard deviations: heavy tails count as spread."""
 GAIN = 12.0
 """By how much one more range must better the Bayesian information criterion."""
 
@@ -77,7 +75,7 @@ def _ranges(values: np.ndarray, count: int, least: np.ndarray) -> tuple[np.ndarr
     off = np.abs(values - np.take_along_axis(np.nan_to_num(centres), own, axis=1))
     inside = [np.where((own == place) & ~np.isnan(values), off, np.nan) for place in range(count)]
     spread = np.stack([1.4826 * _median(part) for part in inside], axis=1)
-    wide = np.stack([np.fmax(*(_quantile(part, share) / sigmas for share, sigmas in TAILS)) for part in inside], axis=1)
+    wide = np.stack([_quantile(part, 0.9) / 1.645 for part in inside], axis=1)
     share = np.stack([(~np.isnan(part)).sum(axis=1) for part in inside], axis=1) / np.maximum(seen, 1)[:, None]
     centres = np.where(share >= LEAST_SHARE, centres, np.nan)
     return centres, np.maximum(np.fmax(spread, wide), least[:, None])

@@ -5,6 +5,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,15 +24,14 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def server(bin_folder: Path, folder: Path) -> Iterator[str]:
-    """A server on loopback with its data in `folder`; yields its URL."""
-    account = _account()
-    folder.mkdir()
+def server(bin_folder: Path) -> Iterator[str]:
+    """A server on loopback; yields its URL.
+
+    Its data are in a folder of its own, since pytest closes those of all tests to other accounts whenever it starts.
+    """
+    account, folder = _account(), Path(tempfile.mkdtemp(prefix="postgres-"))
     if account:
         shutil.chown(folder, account)
-        for above in folder.parents[: len(folder.parts) - 2]:  # pytest's folders are closed to others
-            if above.owner() == pwd.getpwuid(os.geteuid()).pw_name and str(above) != "/tmp":
-                above.chmod(above.stat().st_mode | 0o011)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -46,6 +46,7 @@ def server(bin_folder: Path, folder: Path) -> Iterator[str]:
         yield f"postgresql+psycopg://tuner@127.0.0.1:{port}/postgres"
     finally:
         call(str(bin_folder / "pg_ctl"), "stop", "-w", "-m", "fast", "-D", data)
+        shutil.rmtree(folder)
 
 
 def _account() -> str | None:

@@ -54,12 +54,12 @@ def test_two_processes_share_a_study(base: Path) -> None:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[str]:
+def database() -> Iterator[str]:
     pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
     programs = postgres.programs()
     if programs is None:
         pytest.skip("no PostgreSQL server is installed (apt-get install postgresql)")
-    with postgres.server(programs, tmp_path / "server") as url:
+    with postgres.server(programs) as url:
         yield url
 
 
@@ -94,14 +94,15 @@ def test_the_dashboard_opens_the_storage(tmp_path: Path) -> None:
     command = [Path(sys.executable).with_name("optuna-dashboard"), search.storage, "--port", "28080"]
     process = subprocess.Popen([*map(str, command)])
     try:
-        for _ in range(100):
+        names = None
+        for _ in range(240):
             try:
-                with urlopen("http://127.0.0.1:28080/api/studies", timeout=2) as answer:
-                    summaries = json.load(answer)["study_summaries"]
+                with urlopen("http://127.0.0.1:28080/api/studies", timeout=10) as answer:
+                    names = [summary["study_name"] for summary in json.load(answer)["study_summaries"]]
                 break
             except OSError:
-                time.sleep(0.2)
-        assert search.name in [summary["study_name"] for summary in summaries]
+                time.sleep(0.5)
+        assert names == [search.name]
     finally:
         process.terminate()
         process.wait()

@@ -1,6 +1,6 @@
 """What proposes trials, each from a random generator of its own, and what stops them early."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class OwnSeeds(samplers.BaseSampler):
         return self._own.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: "list[float] | None"
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Tell the trial's sampler; those that learn keep it in the storage."""
         self._own.after_trial(study, trial, state, values)

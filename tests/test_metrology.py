@@ -1,0 +1,239 @@
+"""Counts, sizes, places and relations of hand-made parts: what is broken is found, what is normal is not."""
+
+import logging
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from scorers.metrology import Metrology
+from scorers.metrology_families import Table, taken_apart
+from scorers.metrology_findings import Finding, findings_of
+from scorers.metrology_model import Model
+from scorers.metrology_parts import HEAD, LENGTH, PLACE, Parts, parts_of
+
+SIDE = 160
+Bar = tuple[float, float, float, float]
+"""Middle (x, y), length and width in pixels; a bar stands upright."""
+
+
+def drawn(bars: Sequence[Bar], seed: int) -> Parts:
+    """The parts of a picture with dark bars on a bright ground."""
+    lab = np.full((SIDE, SIDE, 3), (200, 128, 128), np.uint8)
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    for x, y, length, width in bars:
+        box = cv2.boxPoints(((float(x), float(y)), (float(width), float(length)), 0.0))
+        cv2.fillPoly(mask, [np.round(box).astype(np.int32)], 1)
+    lab[mask > 0] = (60 + np.random.default_rng(seed).normal(0, 1), 128, 128)
+    return parts_of(~mask[None].astype(bool), lab, smallest=0.001)
+
+
+def pairs(seed: int, *, mismatched: bool = False) -> list[Bar]:
+    """Four bars; the two of a row are both long or both short."""
+    rng = np.random.default_rng(seed)
+    bars = []
+    for y in (40, 120):
+        lengths = [rng.choice([30, 44])] * 2
+        if mismatched and y == 40:
+            lengths[1] = 74 - lengths[0]
+        for x, length in zip((40, 120), lengths):
+            bars.append((x + rng.integers(-4, 5), y + rng.integers(-4, 5), length + rng.integers(-1, 2), 8.0))
+    return bars
+
+
+def three(seed: int, lengths: Sequence[float] = (44, 44, 26)) -> list[Bar]:
+    """Three bars anywhere but apart: two long ones and a short one, in any order."""
+    rng = np.random.default_rng(seed)
+    lanes = rng.permutation(5)[:3]
+    return [
+        (20 + 30 * lane, 80 + rng.integers(-30, 31), length + rng.integers(-1, 2), 8.0)
+        for lane, length in zip(lanes, lengths)
+    ]
+
+
+def learned(pictures: Sequence[Sequence[Bar]]) -> Model:
+    parts = [drawn(bars, seed) for seed, bars in enumerate(pictures)]
+    model = Model.of(table(parts), recurrence=0.3)
+    assert model is not None
+    return model
+
+
+def table(parts: Sequence[Parts]) -> Table:
+    picture = np.repeat(np.arange(len(parts)), [len(part.regions) for part in parts])
+    return Table(
+        len(parts),
+        picture,
+        np.concatenate([part.sides for part in parts]),
+        np.concatenate([part.measures for part in parts]),
+    )
+
+
+def judged(model: Model, bars: Sequence[Bar], seed: int = 99) -> tuple[list[Finding], float]:
+    return findings_of(model, drawn(bars, seed), (SIDE, SIDE))
+
+
+@pytest.fixture(scope="module")
+def in_pairs() -> Model:
+    return learned([pairs(seed) for seed in range(40)])
+
+
+@pytest.fixture(scope="module")
+def in_any_order() -> Model:
+    return learned([three(seed) for seed in range(40)])
+
+
+def normal_scores(model: Model, layouts: Sequence[Sequence[Bar]]) -> float:
+    return max(judged(model, bars, seed)[1] for seed, bars in enumerate(layouts, start=500))
+
+
+def test_a_missing_part_is_found_where_normal_pictures_have_it(in_pairs: Model) -> None:
+    findings, score = judged(in_pairs, pairs(100)[:3])
+    assert score > 1.5 * normal_scores(in_pairs, [pairs(seed) for seed in range(200, 220)])
+    assert findings[0].text.startswith("nothing at (0.7")
+    assert findings[0].mask[120, 120]
+    assert not findings[0].mask[40, 40]
+
+
+def test_an_extra_part_is_itself_the_finding(in_pairs: Model) -> None:
+    findings, score = judged(in_pairs, [*pairs(100), (80.0, 80.0, 30.0, 8.0)])
+    assert score > 1.5 * normal_scores(in_pairs, [pairs(seed) for seed in range(200, 220)])
+    extra = next(finding for finding in findings if finding.text.startswith("one more part"))
+    assert extra.mask[80, 80]
+    assert "(0.50, 0.50)" in extra.text
+    assert not extra.mask[40, 40]
+
+
+def test_a_pair_of_two_lengths_is_found_although_each_length_is_normal(in_pairs: Model) -> None:
+    normal = normal_scores(in_pairs, [pairs(seed) for seed in range(200, 220)])
+    for seed in range(100, 106):
+        findings, score = judged(in_pairs, pairs(seed, mismatched=True))
+        assert score > 1.5 * normal
+        assert any("ratio of length of the parts at" in finding.text for finding in findings[:3])
+
+
+def test_a_part_that_is_too_long_for_its_place_is_found(in_pairs: Model) -> None:
+    bars = pairs(100)
+    x, y, _, width = bars[0]
+    findings, score = judged(in_pairs, [(x, y, 56.0, width), *bars[1:]])
+    assert score > 1.5 * normal_scores(in_pairs, [pairs(seed) for seed in range(200, 220)])
+    assert findings[0].mask[int(y), int(x)]
+
+
+@pytest.mark.parametrize("lengths", [(44, 26, 26), (44, 44, 44), (26, 26, 26)])
+def test_a_wrong_multiset_is_found_in_any_order(in_any_order: Model, lengths: Sequence[float]) -> None:
+    normal = normal_scores(in_any_order, [three(seed) for seed in range(200, 220)])
+    for seed in range(100, 104):
+        _, score = judged(in_any_order, three(seed, lengths))
+        assert score > 1.5 * normal
+
+
+def test_what_is_put_in_order_does_not_depend_on_the_order_of_the_parts(in_any_order: Model) -> None:
+    parts = drawn(three(7), 7)
+    rows = [2, 0, 1]
+    turned = Parts(tuple(parts.regions[row] for row in rows), parts.measures[rows])
+    scores = [findings_of(in_any_order, one, (SIDE, SIDE))[1] for one in (parts, turned)]
+    assert scores[0] == pytest.approx(scores[1])
+
+
+def test_bars_that_touch_are_taken_apart_and_a_long_one_is_not() -> None:
+    single = [drawn([(40, 60, 44, 12), (110, 60, 44, 12)], seed) for seed in range(6)]
+    rows = table(single)
+    touching = drawn([(60, 60, 44, 12), (76, 60, 44, 12), (68, 60, 2, 5)], 0)
+    lab = np.full((SIDE, SIDE, 3), 128, np.uint8)
+    typical = rows.measures[:1]
+    apart = taken_apart(touching, lab, rows.side[:1], typical, np.array([2.0]))
+    assert (len(touching.regions), len(apart.regions)) == (1, 2)
+    longer = drawn([(60, 60, 70, 12)], 0)
+    assert len(taken_apart(longer, lab, rows.side[:1], typical, np.array([2.0])).regions) == 1
+
+
+def test_measures_of_a_drawn_part_by_hand() -> None:
+    mask = np.zeros((100, 200), np.uint8)
+    cv2.fillPoly(mask, [np.array([[54, 20], [66, 20], [61, 79], [59, 79]])], 1)
+    (row,) = parts_of(~mask[None].astype(bool), np.zeros((100, 200, 3), np.uint8), 0.001).measures
+    assert np.exp(row[LENGTH]) * 200 == pytest.approx(60, abs=1.5)
+    assert row[PLACE] * 200 == pytest.approx([43, 60.5], abs=3)
+    assert row[HEAD][0] > 0.2
+    assert abs(row[HEAD][1]) < 0.05
+
+
+def table_pictures(
+    seeds: range, places: Sequence[tuple[int, int]] = ((32, 32), (32, 92), (92, 36), (92, 92))
+) -> Tensor:
+    """Dark discs on a bright table, [N, 3, 128, 128]."""
+    pictures = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        image = rng.normal(200, 2, (128, 128, 3))
+        for y, x in places:
+            disc = np.zeros((128, 128), np.uint8)
+            cv2.circle(disc, (x + int(rng.integers(-3, 4)), y + int(rng.integers(-3, 4))), 11, 1, cv2.FILLED)
+            image[disc > 0] = rng.normal(60, 2, (int(disc.sum()), 3))
+        pictures.append(image.clip(0, 255).astype(np.uint8))
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+def small(**changes: float) -> Metrology:
+    return Metrology(backbone="test_resnet", layers=("layer1", "layer2"), weights="random", **changes)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Metrology:
+    return small().fit(table_pictures(range(16)).split(6))
+
+
+def test_a_missing_disc_in_pictures_is_scored_mapped_and_explained(fitted: Metrology) -> None:
+    normal = fitted.image_score(table_pictures(range(20, 26)))
+    broken = table_pictures(range(20, 23), ((32, 32), (32, 92), (92, 36)))
+    maps, scores = fitted.detect(broken)
+    assert scores.min() > normal.max() + 1
+    assert all(place == (92, 92) or abs(place[0] - 92) + abs(place[1] - 92) < 16 for place in _peaks(maps))
+    assert any("nothing at (0.7" in finding.text for finding in fitted.explain(broken)[0])
+
+
+def _peaks(maps: Tensor) -> list[tuple[int, int]]:
+    centres = [np.argwhere(one == one.max()).mean(axis=0) for one in maps.numpy()]
+    return [(round(float(y)), round(float(x))) for y, x in centres]
+
+
+def test_maps_do_not_depend_on_the_batch_and_survive_restoring(fitted: Metrology) -> None:
+    images = table_pictures(range(30, 34), ((32, 32), (32, 92), (64, 64)))
+    together = fitted.detect(images)
+    parts = [fitted.detect(part) for part in images.split([1, 3])]
+    restored = small().restore(fitted.state()).detect(images)
+    for whole, halves, again in zip(together, zip(*parts, strict=True), restored, strict=True):
+        assert torch.equal(torch.cat(halves), whole)
+        assert torch.equal(again, whole)
+
+
+def test_pictures_without_recurring_parts_score_zero_and_say_so(caplog: pytest.LogCaptureFixture) -> None:
+    noise = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with caplog.at_level(logging.WARNING):
+        scorer = small().fit([noise])
+    assert "no part recurs in the 8 normal pictures" in caplog.text
+    maps, scores = small().restore(scorer.state()).detect(noise[:3])
+    assert maps.shape == (3, 64, 64)
+    assert not maps.any()
+    assert not scores.any()
+    assert scorer.explain(noise[:1]) == [[]]
+
+
+def test_a_picture_without_any_part_is_unusual_and_finite(fitted: Metrology) -> None:
+    maps, scores = fitted.detect(torch.full((1, 3, 128, 128), 0.78))
+    assert scores.isfinite().all()
+    assert maps.isfinite().all()
+    assert scores[0] > fitted.image_score(table_pictures(range(20, 24))).max()
+
+
+def test_wrong_use_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="Metrology is not fitted"):
+        small().detect(table_pictures(range(1)))
+    with pytest.raises(RuntimeError, match="Metrology is not fitted"):
+        small().state()
+    with pytest.raises(ValueError, match="smallest"):
+        small(smallest=0.0).check()
+    with pytest.raises(ValueError, match="expected normal pictures of one size to fit on, got none"):
+        small().fit([])
