@@ -174,9 +174,7 @@ def test_a_trial_that_changes_only_the_scoring_has_no_new_head(base: Path, place
     assert heads(**{NOISE: 1.5}) == first + 1
 
 
-def test_a_point_that_cannot_be_built_is_rejected_before_anything_is_computed(
-    study: StudyFile, tmp_path: Path
-) -> None:
+def test_a_point_that_cannot_be_built_is_rejected_before_anything_is_computed(study: StudyFile, tmp_path: Path) -> None:
     point = {MEMBERS: "patchcore", COMPONENTS: 8, SIGMA: -4.0}
     with pytest.raises(RejectedError, match="sigma"):
         evaluate(study, Place(str(tmp_path)), point, lambda _value, _step: None)
