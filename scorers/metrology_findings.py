@@ -27,6 +27,10 @@ class Finding(NamedTuple):
     mask: np.ndarray
     """bool [H, W]: what it is about."""
 
+    def __str__(self) -> str:
+        """The sentence alone."""
+        return self.text
+
 
 def findings_of(model: Model, parts: Parts, size: tuple[int, int]) -> tuple[list[Finding], float]:
     """Return the findings of a picture of `size` (H, W), the most unusual first, and its score."""
