@@ -180,7 +180,8 @@ def _detector(before: Any, extractors: str | None, combiner: str | None) -> Any:
     outputs = given.get("name") == "output_ensemble"
     rule = given.get("combiner", "mean" if outputs else "global") if combiner is None else combiner
     if (rule.get("name") if isinstance(rule, dict) else rule) in OUTPUT_COMBINERS:
-        kept = {key: given[key] for key in ("score_combiner", "calibration", "folds") if key in given}
+        rules = ("score_combiner", "calibration", "score_calibration", "folds")
+        kept = {key: given[key] for key in rules if key in given}
         return {"name": "output_ensemble", "detectors": names, "combiner": rule, **kept}
     if len(names) == 1 and (rule == "none" or (combiner is None and names[0] in list(SCORERS))):
         return {"name": "standalone", "method": names[0]}

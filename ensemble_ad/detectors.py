@@ -127,7 +127,9 @@ class OutputEnsemble:
     score_combiner: OutputCombiner | None = None
     """Combines the image scores; None is another of the same kind as `combiner`."""
     calibration: Calibration = field(default_factory=CALIBRATIONS["robust"])
-    """Brings the members to one scale; learned twice, for maps and for image scores."""
+    """Brings the members' maps to one scale."""
+    score_calibration: Calibration | None = None
+    """Brings their image scores to one scale; None is another of the same kind as `calibration`."""
     folds: Annotated[int, Field(ge=2)] | None = None
     """None calibrates on validation pictures. A number calibrates on training pictures instead: in so many parts, each
     judged by members that were fitted on the rest; as many as there are training pictures is leave-one-out."""
@@ -138,7 +140,9 @@ class OutputEnsemble:
 
     def __post_init__(self) -> None:
         self.maps_ = Calibrated(deepcopy(self.calibration), deepcopy(self.combiner))
-        self.scores_ = Calibrated(deepcopy(self.calibration), deepcopy(self.score_combiner or self.combiner))
+        self.scores_ = Calibrated(
+            deepcopy(self.score_calibration or self.calibration), deepcopy(self.score_combiner or self.combiner)
+        )
 
     def fit(self, images: Iterable[Tensor], validation: Iterable[Tensor]) -> Self:
         """Fit each member by its own recipe, then the rules on what the members say about unseen normal images.

@@ -33,13 +33,15 @@ KINDS = ("perlin", "cutpaste")
 """Synthetic anomalies that stackers learn from."""
 COUNT = 60
 """Of them, on all folds together."""
+RULES = ("combiner", "score_combiner", "calibration", "score_calibration", "folds")
+"""Parameters of an output ensemble that say how it combines."""
 BATCH = 8
 """Pictures whose maps are combined at once."""
 
 
 def rules_key(stages: "Stages", description: Description) -> dict[str, Any]:
     """Return what the rules depend on: the members, the normal pictures, and the synthetic ones where there are any."""
-    key = {name: description[name] for name in ("combiner", "score_combiner", "calibration", "folds")}
+    key = {name: description[name] for name in RULES}
     key["members"] = [stages.identity(member) for member in description["detectors"]]
     key["normal"] = stages.fingerprint("validation" if description["folds"] is None else "train")
     rules = [make(OUTPUT_COMBINERS, description[name]) for name in ("combiner", "score_combiner")]

@@ -47,6 +47,7 @@ PARTS: Mapping[str, Mapping[str, Part]] = {
         "combiner": Part(OUTPUT_COMBINERS, "mean"),
         "score_combiner": Part(OUTPUT_COMBINERS, None),
         "calibration": Part(CALIBRATIONS, "robust"),
+        "score_calibration": Part(CALIBRATIONS, None),
     },
     "map_descriptors": {"detector": Part(MEMBERS, "patchcore")},
 }
@@ -70,8 +71,8 @@ def resolve_detector(component: str | Component, preset: Mapping[str, Component]
     resolved: dict[str, Any] = {"name": name}
     for key, part in parts.items():
         value = given.get(key, part.default)
-        if key == "score_combiner" and value is None:
-            value = resolved["combiner"]
+        if value is None and key.startswith("score_"):
+            value = resolved[key.removeprefix("score_")]
         resolved[key] = _resolve_part(key, part, value, preset, seed)
     _refuse_weights(resolved)
     plain = {key: given.get(key, default) for key, default in defaults.items() if key not in parts}

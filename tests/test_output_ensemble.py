@@ -161,20 +161,26 @@ def test_names_of_ensembles_say_what_is_in_them(parts: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("combiner", "score_combiner", "calibration"),
-    [("mean", None, "robust"), ("maximum", "mean", "z_score"), ("majority_vote", "median", "rank")],
+    ("combiner", "score_combiner", "calibration", "score_calibration"),
+    [
+        ("mean", None, "robust", None),
+        ("maximum", "mean", "z_score", None),
+        ("majority_vote", "median", "rank", None),
+        ("mean", None, "quantile", "trimmed_z"),
+    ],
 )
 def test_an_ensemble_equals_its_parts_by_hand(
-    parts: Path, cache: Path, combiner: str, score_combiner: str | None, calibration: str
+    parts: Path, cache: Path, combiner: str, score_combiner: str | None, calibration: str, score_calibration: str | None
 ) -> None:
     stages = stages_of(parts, cache)
     normal, test = said_alone(stages, "validation"), said_alone(stages, "test")
-    scale, rule = CALIBRATIONS[calibration], OUTPUT_COMBINERS
-    maps = Calibrated(scale(), rule[combiner]()).fit(torch.stack([member.maps.flatten() for member in normal]))
-    scores = Calibrated(scale(), rule[score_combiner or combiner]()).fit(
-        torch.stack([member.scores for member in normal])
-    )
-    detector = {**OUTPUTS, "combiner": combiner, "score_combiner": score_combiner, "calibration": calibration}
+    scale, rule = CALIBRATIONS, OUTPUT_COMBINERS
+    maps = Calibrated(scale[calibration](), rule[combiner]())
+    maps.fit(torch.stack([member.maps.flatten() for member in normal]))
+    scores = Calibrated(scale[score_calibration or calibration](), rule[score_combiner or combiner]())
+    scores.fit(torch.stack([member.scores for member in normal]))
+    rules = {"combiner": combiner, "score_combiner": score_combiner, "calibration": calibration}
+    detector = {**OUTPUTS, **rules, "score_calibration": score_calibration}
     got = stages.prediction(resolved(detector), "test")
     assert torch.equal(got.maps, maps.transform(torch.stack([member.maps for member in test])))
     assert torch.equal(got.scores, scores.transform(torch.stack([member.scores for member in test])))

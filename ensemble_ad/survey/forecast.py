@@ -9,12 +9,11 @@ from typing import Any
 import yaml
 
 from ensemble_ad.methods import METHODS
+from ensemble_ad.output_stages import RULES
 from ensemble_ad.plain import plain
 from ensemble_ad.store import RECORD, key_of
 from ensemble_ad.survey.units import Unit
 
-RULES = ("combiner", "score_combiner", "calibration", "folds")
-"""Parameters of an output ensemble beside its members."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -83,7 +82,7 @@ _CONTENT = {
         key["extractors"][0]["fit"]["size"],
     ),
     "rules": lambda key: (
-        {"detectors": [entry["description"] for entry in key["members"]]} | {part: key[part] for part in RULES},
+        {"detectors": [entry["description"] for entry in key["members"]]} | {part: key.get(part) for part in RULES},
         _size_in(key["members"][0]),
     ),
     "predict": lambda key: (key["detector"]["description"], key["size"]),
