@@ -202,7 +202,7 @@ def test_pictures_of_another_size_or_none_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in OWN_PICTURES])
 def test_one_part_too_many_scores_above_normal_and_the_map_says_where(name: str) -> None:
-    scorer = small(name, **({"epochs": 25} if "epochs" in parameters(name) else {})).fit(box(40).split(8))
+    scorer = small(name, **({"epochs": 60} if "epochs" in parameters(name) else {})).fit(box(40).split(8))
     scores = scorer.image_score(box(8, seed=2))
     maps, wrong = scorer.detect(box(8, seed=3, extra=True))
     assert wrong.mean() > scores.max()

@@ -14,6 +14,7 @@ from loco_folder import build_class
 from small_run import NETWORK, call
 
 from ensemble_ad.attribution.game import plan_game
+from ensemble_ad.attribution.members import members_of
 from ensemble_ad.experiment import load_experiment, read_yaml
 from ensemble_ad.survey.classes import surveyed_classes
 from ensemble_ad.survey.grid import cells_of
@@ -21,9 +22,10 @@ from ensemble_ad.tuning.study_file import load_study
 
 STUDIES = Path(__file__).parents[1] / "studies"
 COMMANDS = ("survey", "attribute", "tune")
-FILES = sorted(STUDIES.glob("[0-9]*.yaml"))
+FILES = sorted(STUDIES.glob("[0-9]*.yaml"), key=lambda path: int(path.stem.split("_")[0]))
 DEEP = {"backbone": "test_resnet", "weights": "random", "layers": ["layer3"], "image_scale": 1}
 PYRAMID = {"backbone": "test_resnet", "weights": "random", "layers": ["layer1", "layer2", "layer3"]}
+NETWORK_ALONE = {key: value for key, value in NETWORK.items() if key != "embedding"}
 TINY: dict[str, Any] = {
     "size": [64, 64],
     "components": {
@@ -33,6 +35,7 @@ TINY: dict[str, Any] = {
         "cs_flow": {**DEEP, "hidden": 8, "epochs": 1},
         "ast": {**DEEP, "hidden": 8, "teacher_hidden": 8, "epochs": 1},
         "reverse_distillation": {**PYRAMID, "blocks": [1, 1, 1, 1], "epochs": 1},
+        "context_regression": NETWORK_ALONE,
         "discriminator": {"hidden": 8, "epochs": 1, "adaptor": False},
     },
 }
@@ -57,7 +60,7 @@ def command_of(study: Path) -> list[str]:
 
 
 def test_there_is_one_for_each_question() -> None:
-    assert [int(study.name[0]) for study in FILES] == list(range(1, 10))
+    assert [int(study.stem.split("_")[0]) for study in FILES] == list(range(1, 11))
 
 
 @pytest.mark.parametrize("study", FILES, ids=lambda study: study.stem)
@@ -80,7 +83,8 @@ def test_a_study_can_be_built_from_its_preset(study: Path, base: Path) -> None:
         assert {cell.setting.experiment.preset for cell in cells} == {"cpu"}
     elif kind == "attribute":
         experiment = load_experiment(read_yaml(study))
-        assert len(plan_game([experiment], surveyed_classes(classes), permutations=2).cells) == 15
+        subsets = 2 ** len(members_of(experiment.detector)) - 1
+        assert len(plan_game([experiment], surveyed_classes(classes), permutations=2).cells) == subsets
     else:
         assert load_study(study, classes).space.default()
 
@@ -106,7 +110,8 @@ def shrunk(study: Path, base: Path) -> Path:
     """The same study with one seed, a detector in `EVERY`, two members and few trials."""
     content = yaml.safe_load(study.read_text())
     if "detector" in content:
-        content["detector"]["extractors"] = content["detector"]["extractors"][:2]
+        members = "extractors" if "extractors" in content["detector"] else "detectors"
+        content["detector"][members] = content["detector"][members][:2]
     if "detectors" in content:
         content["detectors"] = dict(islice(content["detectors"].items(), 0, None, EVERY))
     content |= {"seeds": [0]} if "seeds" in content else {}

@@ -62,7 +62,7 @@ def test_a_condition_decides_whether_a_key_is_drawn() -> None:
     content = {"size": 64, "detector": {**FUSED, "combiner": "global"}}
     when = {BLOCK: ["global", "individual"]}
     space = space_of(
-        {COMPONENTS: {"low": 0.5, "high": 1.0, "when": when}, BLOCK: ["global", "individual", "none"]}, content
+        {COMPONENTS: {"low": 16, "high": 512, "when": when}, BLOCK: ["global", "individual", "none"]}, content
     )
     assert all((COMPONENTS in point) == (point[BLOCK] != "none") for point in some_points(space))
 
