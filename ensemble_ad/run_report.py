@@ -22,6 +22,8 @@ from ensemble_ad.stages import Stages, members_in
 FUSED = "fused"
 PAGE_SIZE = 512
 """Pixels of the longer side to which pictures are reduced before they go into the page."""
+SENTENCES = 2
+"""That the page says of a picture at most; `predict --explain` says all."""
 
 
 def report_of(
@@ -105,7 +107,9 @@ def _rows(
 
 
 def _explanation(explainer: Detector | None, sample: Sample, size: tuple[int, int]) -> tuple[str, ...]:
-    return () if explainer is None else tuple(explained(explainer, next(iter(Pictures([sample], size))))[0])
+    if explainer is None:
+        return ()
+    return tuple(explained(explainer, next(iter(Pictures([sample], size))))[0][:SENTENCES])
 
 
 def _page_size(shape: tuple[int, int]) -> tuple[int, int]:

@@ -25,6 +25,8 @@ TINY: dict[str, Any] = {
         "ast": NETWORK | {"layers": ["layer2"], "image_scale": 1, "hidden": 8, "teacher_hidden": 8, "epochs": 1},
         "reverse_distillation": NETWORK
         | {"layers": ["layer1", "layer2", "layer3"], "blocks": [1, 1, 1, 1], "epochs": 1},
+        "context_regression": NETWORK,
+        "metrology": NETWORK,
         "discriminator": {"hidden": 8, "epochs": 1},
         "random_forest": {"trees": 5},
     },
@@ -45,14 +47,15 @@ def test_the_study_opens_with_question_command_cost_and_expectation() -> None:
 
 
 @pytest.mark.parametrize("preset", ["cpu", "paper"])
-def test_the_study_is_ten_detectors_on_five_classes_with_six_fits_each(data: Path, preset: str) -> None:
+def test_the_study_is_eleven_detectors_on_five_classes_with_eight_fits_each(data: Path, preset: str) -> None:
     cells = cells_of(STUDY, [data], preset)
-    assert len(cells) == 5 * 10 * 3
+    assert len(cells) == 5 * 11 * 3
     assert {cell.surveyed.name for cell in cells} == set(CLASSES)
     kinds = [unit.kind for unit in plan_of(cells).units.values()]
-    assert kinds.count("fit") == 5 * 3 * 6
+    assert kinds.count("fit") == 5 * (7 * 3 + 1)  # context regression draws nothing: one for all seeds
     assert kinds.count("features") == 5 * 3 * 4
-    assert kinds.count("predict") == kinds.count("record") == len(cells)
+    assert kinds.count("record") == len(cells)
+    assert kinds.count("predict") == len(cells) + 5 * (3 + 1)  # metrology and context regression are members alone
 
 
 @pytest.mark.slow
@@ -64,12 +67,12 @@ def test_the_whole_survey_on_the_stand_in(data: Path, tmp_path: Path) -> None:
     where = ["--data", data, "--preset", preset, "--cache", tmp_path / "cache", "--out", tmp_path / "out"]
     said = call("survey", study, *where)
     assert said.code == 0, said.err
-    assert "50 cells done, 0 failed" in said.out
+    assert "55 cells done, 0 failed" in said.out
     table = pd.read_csv(tmp_path / "out" / "table.csv", keep_default_na=False)
     assert set(table["failure"]) == {""}
-    assert len(table.groupby(["class", "detector"])) == 50
+    assert len(table.groupby(["class", "detector"])) == 55
     assert set(table["type"]) == {"logical_anomalies", "structural_anomalies", "mean"}
     assert (table["seconds"].astype(float) > 0).all()
     summary = (tmp_path / "out" / "summary.md").read_text()
     assert "| output random_forest |" in summary
-    assert "50 of 50 cells" in summary
+    assert "55 of 55 cells" in summary
