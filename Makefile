@@ -28,7 +28,8 @@ test: $(READY) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 slow: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m 'slow and not memory' -n 2 --dist loadfile --durations=10
+	$(BIN)/python -m pytest -q -m memory tests
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -84,12 +84,6 @@ def stages_in(base: Path, name: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in (base / f"{name}_cache").rglob("stage.yaml")}
 
 
-def test_local_processes_give_the_same_table(base: Path, expected: pd.DataFrame) -> None:
-    with started(*survey_command(base, "processes", "--workers", 2)) as process:
-        assert process.wait(PATIENCE) == 0
-    assert table_in(base / "processes").equals(expected)
-
-
 def test_a_survey_killed_and_started_again_ends_alike_and_repeats_nothing(base: Path, expected: pd.DataFrame) -> None:
     command = survey_command(base, "killed", "--workers", 2)
     with started(*command) as process:

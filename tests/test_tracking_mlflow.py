@@ -348,9 +348,8 @@ found.to_json(sys.argv[3], double_precision=15)
 """
 
 
-@pytest.mark.parametrize("remote", [True, False], ids=["server", "sqlite"])
-def test_the_model_says_what_predict_says(base: Path, server: Server, tmp_path: Path, remote: bool) -> None:
-    uri = server.uri if remote else uri_of(base)
+def test_the_model_says_what_predict_says(base: Path, server: Server, tmp_path: Path) -> None:
+    uri = server.uri
     run = next(run for run in runs_in(uri) if run.info.run_name == "run")
     pictures = sorted((base / "parts" / "test").glob("*/*.png")) + sorted((base / "parts" / "train").glob("*/*.png"))
     script = [sys.executable, "-c", LOAD, uri, run.info.run_id, tmp_path / "found.json", *pictures]
