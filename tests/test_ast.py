@@ -209,7 +209,6 @@ for network, loss_of in [
 
 
 @pytest.mark.slow
-@pytest.mark.memory
 def test_published_training_steps_take_less_than_12_gb():
     subprocess.run([sys.executable, "-c", PUBLISHED_STEPS], check=True, timeout=1500)
     kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

@@ -317,7 +317,6 @@ def test_the_map_finds_held_out_perlin_masks_after_a_small_training():
 
 
 @pytest.mark.slow
-@pytest.mark.memory
 def test_a_published_training_step_stays_below_twelve_gigabytes():
     """In a process of its own, so that the peak is that of the step."""
     step = (

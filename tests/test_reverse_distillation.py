@@ -269,7 +269,6 @@ def test_state_of_another_teacher_is_refused(fitted: ReverseDistillation) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.memory
 def test_one_published_training_step_takes_less_than_12_gb() -> None:
     with using(Runtime(engine="torch")):
         ReverseDistillation(weights="random", epochs=1).fit([pictures(16, 256, 256)])

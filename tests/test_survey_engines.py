@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 PATIENCE = 1200
 """Seconds; each survey takes about fifteen on a quiet machine."""
 ROOT = Path(__file__).parents[1]
-LONG = SIMPLENET | {"epochs": 200}
+LONG = SIMPLENET | {"epochs": 120}
 DETECTORS = {"patchcore": PATCHCORE, "simplenet": LONG}
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
