@@ -1,24 +1,22 @@
 """Negatives that are no noise: cells of training pictures with a component removed, doubled, swapped and so on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from data_loco import GOOD, Sample
-from data_loco.loading import to_size
+from data_loco import GOOD
 from ensemble_ad.batches import Together
+from ensemble_ad.coverage import covered
 from ensemble_ad.detectors import CellsOf
 
 if TYPE_CHECKING:
     from ensemble_ad.stages import Stages
 
-COVERED = 63
-"""Of 255: a cell is a negative where the edit changed a quarter of it."""
+COVERED = 0.25
+"""Share of a cell that an edit must have changed for the cell to be a negative."""
 
 
 def edited_pictures(stages: "Stages", description: Mapping[str, Any]) -> Iterator[tuple[list[Tensor], CellsOf]]:
@@ -37,16 +35,5 @@ def edited_pictures(stages: "Stages", description: Mapping[str, Any]) -> Iterato
     start = 0
     for members in Together([view.features(entry, "test") for entry in description["extractors"]]):
         stop = start + len(members[0])
-        yield members, partial(changed_cells, view.folder.test[start:stop])
+        yield members, partial(covered, view.folder.test[start:stop], share=COVERED)
         start = stop
-
-
-def changed_cells(samples: Sequence[Sample], grid: tuple[int, int]) -> Tensor:
-    """Samples -> bool `[N, h, w]`: the cells of a grid (h, w) that their defects cover, to a quarter at least."""
-    masks = []
-    for sample in samples:
-        union = np.zeros(sample.shape(), np.uint8)
-        for defect in sample.defects():
-            union[defect.mask] = 255
-        masks.append(torch.from_numpy(to_size(union, grid) > COVERED))
-    return torch.stack(masks)

@@ -1,11 +1,11 @@
 """Why a picture is anomalous, in sentences, by those members of a detector that can say it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from ensemble_ad.detectors import Detector, OutputEnsemble, Standalone
+from ensemble_ad.detectors import Detector, extractors_in
 from ensemble_ad.methods import METHODS
 from ensemble_ad.stages import extractors_of
 
@@ -17,7 +17,7 @@ def can_explain(description: Mapping[str, Any]) -> bool:
 
 def explaining(detector: Detector) -> list[Any]:
     """Return the methods of a detector that have `explain`, those of nested members too."""
-    return list(_explaining(detector))
+    return [method for method in extractors_in(detector) if hasattr(method, "explain")]
 
 
 def explained(detector: Detector, images: Tensor) -> list[list[str]]:
@@ -27,11 +27,3 @@ def explained(detector: Detector, images: Tensor) -> list[list[str]]:
         for found, said in zip(sentences, method.explain(images)):
             found += [str(finding) for finding in said]
     return sentences
-
-
-def _explaining(detector: Detector) -> Iterator[Any]:
-    if isinstance(detector, OutputEnsemble):
-        for member in detector.detectors:
-            yield from _explaining(member)
-    elif isinstance(detector, Standalone) and hasattr(detector.method, "explain"):
-        yield detector.method

@@ -5,16 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from combiners import OUTPUT_COMBINERS
 from combiners.protocol import Stacker
-from data_loco import Sample
-from data_loco.loading import to_size
 from ensemble_ad.build import make
+from ensemble_ad.coverage import covered
 from ensemble_ad.detectors import DescribedMaps, Detector, OutputEnsemble, folds_of
 from ensemble_ad.errors import naming
 from ensemble_ad.labels import label_of
@@ -122,15 +119,7 @@ def _on_anomalies(views: Sequence["Stages"], members: Sequence[Description], see
     masks = []
     for view in views:
         made = replace(view, folder=view.synthetic(KINDS, -(-COUNT // len(views)), seed))
-        masks += [_mask(sample, view.size) for sample in made.folder.test]
+        masks.append(covered(made.folder.test, view.size, 0.5))
         for parts, member in zip(said, members):
             parts.append(made.prediction(member, "test"))
-    return Labelled([joined(parts) for parts in said], torch.stack(masks))
-
-
-def _mask(sample: Sample, size: tuple[int, int]) -> Tensor:
-    """A sample -> bool `[H, W]`: where most of a pixel is anomalous."""
-    union = np.zeros(sample.shape(), np.uint8)
-    for defect in sample.defects():
-        union[defect.mask] = 255
-    return torch.from_numpy(to_size(union, size) > 127)
+    return Labelled([joined(parts) for parts in said], torch.cat(masks))

@@ -70,7 +70,7 @@ def predict_pictures(
     model = run / "model" if (run / "model").is_dir() else run
     saved = load_detector(model)
     if explain and not explaining(saved.detector):
-        raise ConfigError(f"--explain: no member of {run} can say why; component_metrology can")
+        raise ConfigError(f"--explain: no member of {run} can say why; metrology can")
     samples = [Sample(path, "test", "unknown", path.stem) for path in paths]
     rows: list[dict[str, str | float | bool]] = []
     with adding_to(out) as folder:

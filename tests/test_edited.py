@@ -10,9 +10,10 @@ from small_run import FUSED, small_experiment
 
 from data_loco import GOOD, open_class
 from data_loco.sample import Defect, Sample
+from ensemble_ad.coverage import covered
 from ensemble_ad.detectors import FeatureEnsemble
 from ensemble_ad.discriminator import Discriminator
-from ensemble_ad.edited import changed_cells
+from ensemble_ad.edited import COVERED
 from ensemble_ad.stages import Stages
 from ensemble_ad.store import Store
 
@@ -60,7 +61,7 @@ def test_a_cell_has_changed_where_a_quarter_of_it_is_covered() -> None:
     mask[4, 4] = True  # a quarter
     many = mask.copy()
     many[6, 0:8:4] = True
-    cells = changed_cells([Drawn(mask), Drawn(many)], (4, 4))
+    cells = covered([Drawn(mask), Drawn(many)], (4, 4), COVERED)
     assert cells[0].nonzero().tolist() == [[0, 0], [0, 1], [2, 2]]
     assert cells[1].sum() == 5
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ensemble_ad.detectors import FeatureEnsemble, OutputEnsemble, Standalone
 from ensemble_ad.explaining import explained, explaining
+from ensemble_ad.methods import METHODS
 from extractors.patchcore import PatchCore
 
 
@@ -71,5 +72,6 @@ def test_predict_writes_them_into_the_table(run: Path, tmp_path: Path, monkeypat
 def test_a_run_that_cannot_explain_says_so(run: Path, tmp_path: Path) -> None:
     called = call("predict", run / "run", run / "parts" / "validation" / "good", "--out", tmp_path / "out", "--explain")
     assert called.code == 2
-    assert "can say why" in called.err
+    assert "can say why; metrology can" in called.err
+    assert hasattr(METHODS["metrology"], "explain")
     assert not (tmp_path / "out").exists()

@@ -19,6 +19,7 @@ from combiners.stacking import LogisticRegression, RandomForest
 from data_loco import open_class
 from data_loco.loading import Pictures
 from ensemble_ad import output_stages
+from ensemble_ad.coverage import covered
 from ensemble_ad.detectors import OutputEnsemble, Standalone, extractors_in, folds_of
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.experiment import Experiment, load_experiment
@@ -283,8 +284,8 @@ def test_a_stacker_learns_from_synthetic_anomalies_on_validation_pictures(parts:
 
 def test_masks_of_synthetic_anomalies_are_brought_to_the_size_of_the_maps(parts: Path, cache: Path) -> None:
     stages = stages_of(parts, cache)
-    for sample in stages.synthetic(output_stages.KINDS, 6).test:
-        mask = output_stages._mask(sample, (24, 40))  # twice the pictures' size
+    test = stages.synthetic(output_stages.KINDS, 6).test
+    for sample, mask in zip(test, covered(test, (24, 40), 0.5)):  # twice the pictures' size
         union = torch.zeros(12, 20, dtype=torch.bool)
         for defect in sample.defects():
             union |= torch.from_numpy(defect.mask)

@@ -5,10 +5,12 @@ import runpy
 import sys
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from loco_folder import build_class
 from small_run import NETWORK, call
@@ -149,3 +151,23 @@ def test_defects_are_listed_hardest_first(
         "| parts | logical_anomalies | hole | 0.300 ± 0.141 | 0.100 ± 0.000 |",
         "| parts | logical_anomalies | dent | 0.900 ± 0.000 | 0.600 ± 0.141 |",
     ]
+
+
+def test_catches_are_what_the_patches_pass_and_the_ensemble_does_not_kinds_in_turn() -> None:
+    """Thresholds are 1; pictures: good, a normal-looking hole twice, a dent that both see, a dent that neither sees."""
+    found = runpy.run_path(str(STUDIES / "catches.py"))
+    names = [(), ("hole",), ("hole",), ("dent",), ("dent",), ("slot",)]
+    samples = tuple(
+        SimpleNamespace(
+            kind="logical_anomalies" if kind else "good",
+            defects=lambda kind=kind: [SimpleNamespace(name=n) for n in kind],
+        )
+        for kind in names
+    )
+    scores = {"patches": [0, 0, 0.5, 2, 0, 1], "ensemble": [3, 2, 9, 3, 0.5, 4]}
+    normal = torch.tensor([0.0, 1.0])
+    judges = [
+        found["Judge"](SimpleNamespace(scores=normal), SimpleNamespace(scores=torch.tensor(by)), 1 - 1e-9)
+        for by in (list(map(float, scores["patches"])), list(map(float, scores["ensemble"])))
+    ]
+    assert found["caught"](samples, *judges) == [2, 5, 1]
