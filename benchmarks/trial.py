@@ -36,11 +36,11 @@ from extractors.runtime import Runtime, using
 
 MEMBERS = "patchcore,draem,cs_flow,simplenet"
 GOAL_SECONDS, GOAL_SHARE = 30.0, 0.1
-NOISE, SIGMA, SHARE = "detector.discriminator.noise_std", "detector.sigma", "detector.combiner.components"
+NOISE, SIGMA, COMPONENTS = "detector.discriminator.noise_std", "detector.sigma", "detector.combiner.components"
 SPACE = {
     NOISE: {"low": 0.1, "high": 2.0},
     SIGMA: {"low": 0.0, "high": 8.0},
-    SHARE: {"low": 0.5, "high": 1.0},
+    COMPONENTS: {"low": 16, "high": 512},
 }
 
 
@@ -70,7 +70,7 @@ def made_ready(study: StudyFile, place: Place) -> None:
 
 
 def other_points(count: int) -> list[Point]:
-    return [{NOISE: 0.3 + 0.2 * number, SIGMA: 2.0 + number, SHARE: 0.99} for number in range(count)]
+    return [{NOISE: 0.3 + 0.2 * number, SIGMA: 2.0 + number, COMPONENTS: 96 + 32 * number} for number in range(count)]
 
 
 def main(data: Path, members: list[str], trials: int) -> None:

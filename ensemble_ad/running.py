@@ -26,8 +26,6 @@ from ensemble_ad.outcome import Outcome, at_size, contributions, outcome
 from ensemble_ad.persistence import Saved, save_detector
 from ensemble_ad.prediction import Prediction
 from ensemble_ad.progress import tracked
-from ensemble_ad.report import normal_scale
-from ensemble_ad.run_report import report_of
 from ensemble_ad.stages import Stages
 from ensemble_ad.store import Entry, as_store_error, key_of
 from ensemble_ad.verdict import threshold_of
@@ -96,6 +94,8 @@ def default_out(experiment: Experiment, folder: ClassFolder, base: Path) -> Path
 
 def run(stages: Stages, experiment: Experiment, out: Path, command: str, notes: tuple[str, ...] = ()) -> Run:
     """Do what is not done yet, and write the run folder `out`, whole or not at all."""
+    from ensemble_ad.run_report import report_of  # draws with matplotlib, which cells of a survey need not wait for
+
     refuse_foreign(out)
     refuse_unwritable(out)
     done = measure(stages, experiment, notes)
@@ -199,6 +199,8 @@ def export_maps(stages: Stages, prediction: Prediction, folder: Path) -> None:
 
 
 def _write_run(folder: Path, stages: Stages, experiment: Experiment, done: Measured) -> None:
+    from ensemble_ad.report import normal_scale
+
     halves = done.prediction.maps.to(torch.float16).numpy()
     names = [f"{sample.kind}/{sample.id}" for sample in stages.folder.test]
     np.savez_compressed(folder / "maps.npz", **dict(zip(names, halves)))

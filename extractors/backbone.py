@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -206,6 +205,8 @@ def input_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """
     if name.startswith("tf_efficientnet_lite"):
         return (LITE_MEAN,) * 3, (LITE_STD,) * 3
+    import timm
+
     configuration: Any = timm.get_pretrained_cfg(name)
     return tuple(configuration.mean), tuple(configuration.std)
 

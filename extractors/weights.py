@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
-import timm
 import torch
 import xxhash
 from safetensors.torch import load_file
@@ -65,6 +64,8 @@ def weights_identity(name: str, weights: str | None) -> str:
 
 
 def _bare(name: str) -> nn.Module:
+    import timm  # takes seconds, which a command whose features are stored need not wait for
+
     try:
         return timm.create_model(name, pretrained=False, **_any_picture_size(name))
     except RuntimeError as error:
@@ -137,6 +138,8 @@ def _renamed(state: dict[str, Tensor], wanted: dict[str, Tensor], name: str) -> 
 
 
 def _from_hub(name: str) -> nn.Module:
+    import timm
+
     try:
         with _no_vain_retries():
             return timm.create_model(name, pretrained=True, **_any_picture_size(name))

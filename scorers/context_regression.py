@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -145,6 +144,8 @@ def _ridge(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 def _precision(rows: Tensor) -> Tensor:
     """Residuals `[N, K]` of one block -> inverse covariance about zero `[K, K]`, shrunk as Ledoit and Wolf do."""
+    from sklearn.covariance import ledoit_wolf  # takes a second, which only a fit need wait for
+
     covariance, _ = ledoit_wolf(rows.double().numpy(), assume_centered=True)
     return torch.linalg.pinv(torch.from_numpy(covariance), hermitian=True).float()
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -50,6 +49,8 @@ class WordHistograms(WholePicture):
 
     def learn(self, features: Tensor) -> None:
         """Learn from features `[N, C, h, w]` of normal pictures; raises ValueError for fewer cells than words."""
+        from sklearn.cluster import KMeans  # takes a second, which only a fit need wait for
+
         check_pyramid(features, self.pyramid)
         generator = torch.Generator().manual_seed(self.seed)
         rows = as_rows(features)
