@@ -80,6 +80,8 @@ class Arrangement:
     ranges: dict[str, Usual]
     seen: tuple[np.ndarray, np.ndarray, np.ndarray]
     """Side [R], picture [R] and description [R, 7] of every part of the normal pictures."""
+    loose: np.ndarray
+    """bool [R]: those that are at no place."""
     unit: float
     """Distance from the parts of other normal pictures that 95 of 100 normal parts keep."""
 
@@ -102,6 +104,9 @@ class Arrangement:
         picture = np.concatenate([np.full(len(look.side), place) for place, look in enumerate(looks)])
         side = np.concatenate([look.side for look in looks])
         described = np.concatenate([_described(look, numbers.aligned) for look, numbers in zip(looks, found)])
+        loose = np.concatenate(
+            [~np.isin(np.arange(len(look.side)), numbers.chosen) for look, numbers in zip(looks, found)]
+        )
         own = np.concatenate(
             [
                 _nearest(side[rows], described[rows], side[~rows], described[~rows])
@@ -109,7 +114,7 @@ class Arrangement:
             ]
         )
         unit = max(float(np.quantile(own[np.isfinite(own)], 0.95)), 0.25) if np.isfinite(own).any() else 1.0
-        return cls(places, usual_counts, counts, empty, ranges, (side, picture, described), unit)
+        return cls(places, usual_counts, counts, empty, ranges, (side, picture, described), loose, unit)
 
     def remarks(self, look: Look, without: int = -1) -> list[Remark]:
         """Everything that was measured of a picture and how far each number is off, largest first in each group.
@@ -143,15 +148,18 @@ class Arrangement:
         return [Remark("missing", _rarity(self.empty[place]), place=int(place)) for place in gone]
 
     def _extra(self, look: Look, numbers: Numbers, without: int) -> list[Remark]:
-        """Parts at no place, although their family has places, by how many normal pictures have a like part there."""
+        """Parts at no place, although their family has places, by how many normal pictures have a like one there.
+
+        Normal parts that are at a place do not count: close to a row of holes, one more hole is no normal hole.
+        """
         loose = np.setdiff1d(np.arange(len(look.side)), numbers.chosen)
         loose = loose[np.isin(look.family[loose], self.places.family)]
         side, picture, described = self.seen
-        rest = picture != without
+        rest = (picture != without) & self.loose
         finer = np.r_[np.ones(described.shape[1] - 2), 2, 2]
         own = _described(look, numbers.aligned)[loose] * finer
         near = _squares(look.side[loose], own, side[rest], described[rest] * finer) <= 1
-        pictures = len(np.unique(picture[rest]))
+        pictures = len(self.counts) - (without >= 0)
         share = [len(np.unique(picture[rest][row])) / pictures for row in near]
         return [
             Remark("extra", _rarity(seen), (int(part),), number=int(look.family[part]))

@@ -106,6 +106,17 @@ def test_an_extra_part_is_itself_the_finding(in_pairs: Model) -> None:
     assert not extra.mask[40, 40]
 
 
+def test_an_extra_part_close_to_regular_ones_is_not_taken_for_one_of_them() -> None:
+    def comb(seed: int) -> list[Bar]:
+        rng = np.random.default_rng(seed)
+        return [(x + rng.integers(-1, 2) / 2, 80.0, 40.0 + rng.integers(-1, 2), 3.0) for x in (40, 52, 64, 110)]
+
+    model = learned([comb(seed) for seed in range(40)])
+    findings, _ = judged(model, [*comb(100), (58.0, 80.0, 40.0, 3.0)])
+    extra = next(finding for finding in findings if finding.text.startswith("one more part"))
+    assert extra.mask[80, 58]
+
+
 def test_a_pair_of_two_lengths_is_found_although_each_length_is_normal(in_pairs: Model) -> None:
     normal = normal_scores(in_pairs, [pairs(seed) for seed in range(200, 220)])
     for seed in range(100, 106):
