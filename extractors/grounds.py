@@ -86,7 +86,7 @@ class Grounds:
         cells = (self._cells(images) - self.mean_) / self.scale_
         if not self.centres_:
             return cells.new_zeros(cells.shape[0], 0, *cells.shape[1:3])
-        return torch.stack([torch.stack([_weight(cell, group) for group in self.centres_]) for cell in cells])
+        return torch.stack([_memberships(cell, self.centres_) for cell in cells])
 
     def masks(self, images: Tensor) -> np.ndarray:
         """Return where each ground is, bool [N, G, H, W], with outlines that follow the picture."""
@@ -176,26 +176,32 @@ def outlined(image: np.ndarray, weight: np.ndarray, *, reach: float = 0.03, colo
     half = (2 * grid[0], 2 * grid[1])
     window = (2 * max(1, round(reach * max(grid))) + 1,) * 2
     small, share = cv2.resize(lab, half, interpolation=cv2.INTER_AREA), weight
-    for pixels, size in ((small, half), (small, half), (lab, whole)):
+    small_squares, squares = _square(small), _square(lab)
+    for pixels, lengths, size in ((small, small_squares, half), (small, small_squares, half), (lab, squares, whole)):
         sure = cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR).clip(*DOUBT)
         share = cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
-        ground, rest = (_likelihood(pixels, part, grid, window) for part in (share, 1 - share))
+        ground, rest = (_likelihood(pixels, lengths, part, grid, window) for part in (share, 1 - share))
         odds = np.log(sure / (1 - sure)) + (ground - rest).clip(-colour, colour)
         found = cv2.medianBlur((odds > 0).astype(np.uint8), 3)
         share = found.astype(np.float32)
     return found.astype(bool)
 
 
-def _likelihood(pixels: np.ndarray, share: np.ndarray, grid: tuple[int, int], window: tuple[int, int]) -> np.ndarray:
-    """Log likelihood [H, W] of each pixel's colour under the Gaussian of the pixels near by, weighted by `share`."""
+def _likelihood(
+    pixels: np.ndarray, squares: np.ndarray, share: np.ndarray, grid: tuple[int, int], window: tuple[int, int]
+) -> np.ndarray:
+    """Log likelihood [H, W] of each pixel's colour under the Gaussian of the pixels near by, weighted by `share`.
+
+    `squares` [H, W] are the squared lengths of `pixels` [H, W, 3].
+    """
     noise = 9.0
-    total, sums, squares = (
+    total, sums, lengths = (
         cv2.blur(cv2.resize(part, grid, interpolation=cv2.INTER_AREA), window)
-        for part in (share, pixels * share[..., None], _square(pixels) * share)
+        for part in (share, pixels * share[..., None], squares * share)
     )
     total = total + 1e-3
     mean = sums / total[..., None]
-    spread = (squares / total - _square(mean)).clip(noise)
+    spread = (lengths / total - _square(mean)).clip(noise)
     size = pixels.shape[1::-1]
     offset = pixels - cv2.resize(mean, size, interpolation=cv2.INTER_LINEAR)
     narrow = cv2.resize(0.5 / spread, size, interpolation=cv2.INTER_LINEAR)
@@ -205,7 +211,8 @@ def _likelihood(pixels: np.ndarray, share: np.ndarray, grid: tuple[int, int], wi
 
 def _square(colours: np.ndarray) -> np.ndarray:
     """Squared length of each pixel's vector, [H, W]."""
-    return np.einsum("hwc,hwc->hw", colours, colours)
+    own = colours * colours
+    return own[..., 0] + own[..., 1] + own[..., 2]
 
 
 def _squares(rows: Tensor, centres: Tensor) -> Tensor:
@@ -214,16 +221,20 @@ def _squares(rows: Tensor, centres: Tensor) -> Tensor:
     return torch.addmm(centres.square().sum(1) + lengths, rows, centres.T, alpha=-2)
 
 
-def _weight(cell: Tensor, group: Sequence[Tensor]) -> Tensor:
-    """[h, w]: how surely each cell of one picture [h, w, D] is of a ground, by the clusterings that agree on it."""
-    return torch.stack([_membership(cell, centres) for centres in group]).mean(0)
+def _memberships(cells: Tensor, grounds: Sequence[Sequence[Tensor]]) -> Tensor:
+    """[G, h, w]: how surely each cell [h, w, D] of a picture is of each ground, by the clusterings that agree on it."""
+    clusterings = [centres for group in grounds for centres in group]
+    squares = _squares(cells.flatten(0, 1), torch.cat(clusterings)).T.contiguous()
+    parts = squares.split([len(centres) for centres in clusterings])
+    each = torch.stack([_membership(part, centres) for part, centres in zip(parts, clusterings, strict=True)])
+    means = [own.mean(0) for own in each.split([len(group) for group in grounds])]
+    return torch.stack(means).unflatten(1, cells.shape[:2])
 
 
-def _membership(cell: Tensor, centres: Tensor) -> Tensor:
-    """[h, w]: near 1 where the first of `centres` [k, D] is the nearest by far; `cell` [h, w, D]."""
-    squares = _squares(cell.flatten(0, 1), centres).unflatten(0, cell.shape[:2])
+def _membership(squares: Tensor, centres: Tensor) -> Tensor:
+    """[n]: near 1 where the first of `centres` [k, D] is the nearest by far, to which cells have `squares` [k, n]."""
     apart = torch.pdist(centres).square().median()
-    return torch.sigmoid(8 * (squares[..., 1:].amin(-1) - squares[..., 0]) / apart)
+    return torch.sigmoid(8 * (squares[1:].amin(0) - squares[0]) / apart)
 
 
 def _core(mask: Tensor) -> float:

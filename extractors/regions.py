@@ -77,8 +77,8 @@ def enclosed(figure: np.ndarray, smallest: float, bridge: int | None = None) -> 
             continue
         left, top, right, bottom = _window(statistics[label], 3 * bridge + 1, figure.shape)
         near = labels[top:bottom, left:right]
-        touched = np.unique(near[cv2.dilate((near == label).astype(np.uint8), reach) > 0])
-        tips = [tip for tip in touched if tip and tip not in taken and sizes[tip] < MERE * sizes[label]]
+        touched = np.flatnonzero(np.bincount(near[cv2.dilate((near == label).astype(np.uint8), reach) > 0]))
+        tips = [int(tip) for tip in touched if tip and tip not in taken and sizes[tip] < MERE * sizes[label]]
         taken.update(tips)
         left, top, right, bottom = _window(_around(statistics[[label, *tips]]), bridge, figure.shape)
         near = labels[top:bottom, left:right]
@@ -124,7 +124,7 @@ def protruding(shape: Shape, brush: int, smallest: float) -> Iterator[Shape]:
         return
     outside = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) - brush
     rest = padded.astype(bool) & (outside > 1)
-    if rest.sum() > (1 - BODY) * padded.sum():
+    if np.count_nonzero(rest) > (1 - BODY) * np.count_nonzero(padded):
         return
     for part in enclosed(np.pad(rest, 1), smallest, bridge=1):
         window = outside[part.top - 1 :, part.left - 1 :][: part.mask.shape[0], : part.mask.shape[1]]
@@ -161,7 +161,7 @@ def described(shape: Shape, lab: np.ndarray, *, ground: int, protrudes: bool = F
     """Return the region that `shape` is in a picture, Lab uint8 [H, W, 3]."""
     rows, columns = shape.mask.shape
     pixels = lab[shape.top : shape.top + rows, shape.left : shape.left + columns][shape.mask]
-    area = np.log(shape.mask.sum() / lab[..., 0].size)
+    area = np.log(np.count_nonzero(shape.mask) / lab[..., 0].size)
     signature = np.array([area, elongation(shape.mask), *pixels.mean(axis=0)])
     return Region(ground, protrudes, shape.top, shape.left, shape.mask, signature)
 
@@ -187,7 +187,7 @@ def overlap(one: Region, other: Region) -> float:
         return 0.0
     both = [r.mask[top - r.top : bottom - r.top, left - r.left : right - r.left] for r in (one, other)]
     common = np.count_nonzero(both[0] & both[1])
-    return common / (one.mask.sum() + other.mask.sum() - common)
+    return common / (np.count_nonzero(one.mask) + np.count_nonzero(other.mask) - common)
 
 
 def pixels_of(share: float, picture: np.ndarray) -> int:
