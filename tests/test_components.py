@@ -1,12 +1,13 @@
 """Discs and squares on a table are found where they were drawn, as often as they were drawn, and nothing else is."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from parts_class import SIDE, parts_batch, parts_picture, small_finder
 
 from extractors.components import Components, Layout
-from extractors.grounds import Grounds, k_means
+from extractors.grounds import Grounds, k_means, outlined
 from extractors.regions import Shape, apart, described, elongation, enclosed, overlap, protruding
 
 LAB = np.full((60, 60, 3), 128, np.uint8)
@@ -118,3 +119,15 @@ def test_k_means_finds_separate_clouds_whatever_the_seed() -> None:
     for seed in range(5):
         centres = k_means(clouds, 3, torch.Generator().manual_seed(seed)).sort(0).values
         assert torch.allclose(centres, torch.stack([part.mean(0) for part in clouds.split(50)]), atol=1e-4)
+
+
+def test_small_holes_are_outlined_although_the_cells_take_them_for_ground():
+    rng = np.random.default_rng(0)
+    image = rng.normal(105, 5, (256, 256, 1)).repeat(3, axis=2).clip(0, 255).astype(np.uint8)
+    hole = np.zeros((256, 256), np.uint8)
+    for middle in ((60, 60), (130, 180), (200, 100)):
+        cv2.circle(hole, middle, 4, 1, cv2.FILLED)
+    image[hole > 0] = 75
+    ground = outlined(image, np.full((64, 64), 0.9, np.float32))
+    assert ground[hole > 0].mean() < 0.1
+    assert ground[hole == 0].mean() > 0.98
