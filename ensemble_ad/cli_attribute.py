@@ -72,7 +72,7 @@ def attribute(
 
 def _measure(console: Console, plan: Any, out: Path, place: Any, tracking: Any, executor: Any) -> None:
     """Measure the subsets that are missing and write the page, showing how far it is."""
-    from ensemble_ad.attribution.report import PAGE
+    from ensemble_ad.attribution.report import DOCUMENT, PAGE
     from ensemble_ad.attribution.run import SUBSETS, attribute_members
     from ensemble_ad.executors import opened
     from ensemble_ad.survey.forecast import read_forecast
@@ -88,7 +88,8 @@ def _measure(console: Console, plan: Any, out: Path, place: Any, tracking: Any, 
     ):
         attribute_members(plan, out, place, executor, watcher, mirror)
         mirror(subsets)
-    console.print(f"{(out / PAGE).resolve()}", markup=False, highlight=False, soft_wrap=True)
+    for name in (PAGE, DOCUMENT):
+        console.print(f"{(out / name).resolve()}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _seeds(text: str) -> list[int]:

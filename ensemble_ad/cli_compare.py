@@ -43,4 +43,4 @@ def compare(
         console.print(table)
     for note in (*notes, *comparison.notes):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{out / 'compare.md'}, every metric in {out / 'compare.csv'}", markup=False, highlight=False)
+    console.print(f"{out / 'index.html'}, every metric in {out / 'compare.csv'}", markup=False, highlight=False)

@@ -30,8 +30,8 @@ def tune(
 ) -> None:
     """Search for better settings by synthetic anomalies on normal pictures; the same command goes on after a kill.
 
-    Writes best.yaml, which `ensemble-ad run` takes, trials.csv, figures and summary.md, which also says how well the
-    objective ranks beside the test split.
+    Writes best.yaml, which `ensemble-ad run` takes, trials.csv, figures and summary.md (index.html), which also says
+    how well the objective ranks beside the test split.
 
     Examples:
     `ensemble-ad tune studies/tune_fusion.yaml --data DIR`
@@ -74,7 +74,7 @@ def _print_end(console: Console, found: Any, target: Path) -> None:
     for who, (label, trial) in found.picks().items():
         value = f"{found.name} {trial.measured[found.name]:.3f}"
         console.print(f"{who}: {value} ({found.study.objective}, trial {label} {trial.number})", highlight=False)
-    for name in (f"summary{found.suffix}.md", f"best{found.suffix}.yaml"):
+    for name in (f"summary{found.suffix}.md", f"index{found.suffix}.html", f"best{found.suffix}.yaml"):
         console.print(str((target / name).resolve()), highlight=False, markup=False, soft_wrap=True)
     again = shlex.join(["ensemble-ad", "run", str(target / f"best{found.suffix}.yaml"), "--data"])
     console.print(f"{again} DIR", highlight=False, markup=False, soft_wrap=True)

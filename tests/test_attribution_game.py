@@ -48,7 +48,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, parts: Path) -> Path:
 
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_write_figures", lambda *_: None)
+    monkeypatch.setattr(report, "_figures", lambda *_: {})
 
 
 def attribute(base: Path, parts: Path, *words: object) -> Any:
@@ -189,7 +189,7 @@ def test_detectors_of_an_output_ensemble_are_members_too(base: Path, parts: Path
         assert values["AU-sPRO@0.05", kind] == pytest.approx(result["au_spro"]["0.05"][kind], abs=1e-6)
 
 
-def test_the_second_call_measures_nothing(base: Path, parts: Path, no_figures: None) -> None:
+def test_the_second_call_measures_nothing(base: Path, parts: Path) -> None:
     before = {name: (base / "out" / name).read_bytes() for name in files_in(base / "out")}
     stages = files_in(base / "cache")
     dry = attribute(base, parts, "--dry-run")

@@ -248,7 +248,7 @@ def test_the_command_leaves_a_page_a_table_and_figures(folders: list[Path], tmp_
     assert "note: 2 classes are too few" in text
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*")) == [
         "compare.csv", "compare.md", "figures/differences.png", "figures/differences.svg",
-        "figures/values.png", "figures/values.svg", "over_classes.csv",
+        "figures/values.png", "figures/values.svg", "index.html", "over_classes.csv",
     ]  # fmt: skip
     with (out / "compare.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))

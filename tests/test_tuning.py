@@ -83,7 +83,7 @@ def stages_of(base: Path, study: StudyFile) -> Stages:
 
 def test_the_folder_holds_all_that_is_promised(base: Path, done: Found) -> None:
     names = files_in(base / "out")
-    top = {"study.yaml", "study.journal", "best.yaml", "trials.csv", "summary.md"}
+    top = {"study.yaml", "study.journal", "best.yaml", "trials.csv", "summary.md", "index.html"}
     assert {name for name in names if "/" not in name} == top
     assert {"figures/history.svg", "figures/slice.svg", "figures/agreement.svg"} <= set(names)
     assert len([name for name in names if name.endswith("/result.json")]) == 8

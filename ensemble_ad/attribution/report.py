@@ -4,18 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ensemble_ad.attribution.figure import member_figure, save_figure, synergy_figure
 from ensemble_ad.attribution.solution import Solution, over_seeds
 from ensemble_ad.console import HEADLINES, TYPES
+from ensemble_ad.report.document import write_document
 from ensemble_ad.whole import adding_to
 
 PAGE = "attribution.md"
+DOCUMENT = "index.html"
+"""The same page, to look at in a browser."""
 MEAN = "mean"
 
 
 def write_attribution(solution: Solution, out: Path) -> None:
-    """Write shapley.csv, synergy.csv, subsets.csv, the page and figures/ into `out`."""
+    """Write shapley.csv, synergy.csv, subsets.csv, figures/ and the page, in Markdown and HTML, into `out`."""
     shapley, synergy = over_seeds(solution.shapley), over_seeds(solution.synergy)
     with adding_to(out) as folder:
         solution.shapley.to_csv(folder / "shapley.csv", index=False)
@@ -24,12 +28,17 @@ def write_attribution(solution: Solution, out: Path) -> None:
         if len(synergy):
             solution.synergy.to_csv(folder / "synergy.csv", index=False)
             synergy.to_csv(folder / "synergy_summary.csv", index=False)
-        (folder / PAGE).write_text(page(solution, shapley, synergy), encoding="utf-8")
-        _write_figures(solution.members, shapley, synergy, folder / "figures")
+        drawn = _write_figures(solution.members, shapley, synergy, folder / "figures")
+        text = page(solution, shapley, synergy, drawn)
+        (folder / PAGE).write_text(text, encoding="utf-8")
+        write_document(text, folder / DOCUMENT)
 
 
-def page(solution: Solution, shapley: pd.DataFrame, synergy: pd.DataFrame) -> str:
-    """Return the page in Markdown: for the headline metrics who adds what, who completes whom, how few suffice."""
+def page(solution: Solution, shapley: pd.DataFrame, synergy: pd.DataFrame, drawn: Sequence[str] = ()) -> str:
+    """Return the page in Markdown: for the headline metrics who adds what, who completes whom, how few suffice.
+
+    `drawn` are names of files in figures/, without their endings.
+    """
     parts = ["# Which member matters", _preface(solution)]
     for metric in HEADLINES:
         of_metric = whole(shapley, metric)
@@ -39,6 +48,8 @@ def page(solution: Solution, shapley: pd.DataFrame, synergy: pd.DataFrame) -> st
         if len(synergy):
             parts.append(_synergy_table(whole(synergy, metric)))
         parts.append(_fewest(solution.subsets, metric))
+    if drawn:
+        parts += ["## Figures", "\n\n".join(f"![{name}](figures/{name}.svg)" for name in drawn)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -138,14 +149,24 @@ def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], text: int 
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [headings, rule, *rows])
 
 
-def _write_figures(members: Sequence[str], shapley: pd.DataFrame, synergy: pd.DataFrame, folder: Path) -> None:
+def _write_figures(members: Sequence[str], shapley: pd.DataFrame, synergy: pd.DataFrame, folder: Path) -> list[str]:
+    """Draw what there is to draw and return the names, without endings."""
+    figures = _figures(members, shapley, synergy)
     folder.mkdir()
+    for name, figure in figures.items():
+        save_figure(figure, folder, name)
+    return list(figures)
+
+
+def _figures(members: Sequence[str], shapley: pd.DataFrame, synergy: pd.DataFrame) -> dict[str, Figure]:
+    found = {}
     for metric in HEADLINES:
         name = metric.replace(" ", "_").replace("@", "_at_")
         by_defect = shapley[(shapley["metric"] == metric) & (shapley["defect_kind"] != "")]
         if len(by_type := whole(shapley, metric)):
-            save_figure(member_figure(by_type, f"What each member adds: {metric}"), folder, f"members_{name}")
+            found[f"members_{name}"] = member_figure(by_type, f"What each member adds: {metric}")
         if len(by_defect):
-            save_figure(member_figure(by_defect, f"By defect kind: {metric}"), folder, f"defects_{name}")
+            found[f"defects_{name}"] = member_figure(by_defect, f"By defect kind: {metric}")
         if len(pairs := whole(synergy, metric)):
-            save_figure(synergy_figure(pairs, members, f"Synergy of pairs: {metric}"), folder, f"synergy_{name}")
+            found[f"synergy_{name}"] = synergy_figure(pairs, members, f"Synergy of pairs: {metric}")
+    return found

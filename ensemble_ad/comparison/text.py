@@ -67,7 +67,7 @@ def markdown(comparison: Comparison, command: str, figures: Sequence[str]) -> st
         "Over classes: Wilcoxon's signed ranks, Holm-corrected": _markdown(_pair_rows(comparison.over_classes)),
         **{_rank_title(ranking): _markdown(_rank_rows(ranking)) for ranking in comparison.rankings},
         "Values": _markdown(values),
-        "Figures": "\n".join(f"![{name}](figures/{name}.svg)" for name in figures),
+        "Figures": "\n\n".join(f"![{name}](figures/{name}.svg)" for name in figures),
     }
     parts = ["# Comparison", f"`{command}`", _explanation(comparison)]
     parts += [f"## {title}\n\n{content}" for title, content in sections.items() if content]

@@ -1,4 +1,4 @@
-"""The folder that a comparison leaves: compare.md, compare.csv, over_classes.csv and figures."""
+"""The folder that a comparison leaves: compare.md, the same as index.html, compare.csv, over_classes.csv, figures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +14,13 @@ from ensemble_ad.comparison.sampling import MEAN
 from ensemble_ad.comparison.text import estimates_csv, markdown, over_classes_csv, summary
 from ensemble_ad.console import HEADLINES
 from ensemble_ad.errors import StoreError
+from ensemble_ad.report.document import write_document
 from ensemble_ad.whole import replacing
 
 PAGE = "compare.md"
 """A folder with this file is a comparison and may be replaced by another one."""
+DOCUMENT = "index.html"
+"""The same page, to look at in a browser."""
 FORMATS = ("png", "svg")
 
 
@@ -41,7 +44,9 @@ def write_comparison(comparison: Comparison, out: Path, command: str) -> None:
         estimates_csv(comparison).to_csv(folder / "compare.csv", index=False)
         if comparison.over_classes:
             over_classes_csv(comparison).to_csv(folder / "over_classes.csv", index=False)
-        (folder / PAGE).write_text(markdown(comparison, command, names))
+        text = markdown(comparison, command, names)
+        (folder / PAGE).write_text(text)
+        write_document(text, folder / DOCUMENT)
 
 
 def _figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:

@@ -1,4 +1,4 @@
-"""What a study leaves beside its trials: best.yaml, trials.csv, figures, summary.md."""
+"""What a study leaves beside its trials: best.yaml, trials.csv, figures, summary.md and the same as index.html."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib import rc_context
 
 from ensemble_ad.errors import ConfigError
+from ensemble_ad.report.document import write_document
 from ensemble_ad.tuning.figures import STYLE, agreement_figure, figures
 from ensemble_ad.tuning.found import Found
 from ensemble_ad.tuning.summary import summary
@@ -26,7 +27,9 @@ def write_result(found: Found, out: Path, command: str) -> Path:
         (folder / f"best{suffix}.yaml").write_text(_experiment(found, leader))
         _table(found).to_csv(folder / f"trials{suffix}.csv", index=False)
         names = _draw(found, folder / "figures")
-        (folder / f"summary{suffix}.md").write_text(summary(found, command, names))
+        text = summary(found, command, names)
+        (folder / f"summary{suffix}.md").write_text(text)
+        write_document(text, folder / f"index{suffix}.html")
     return out / f"best{suffix}.yaml"
 
 

@@ -31,7 +31,7 @@ def summary(found: Found, command: str, figures: Sequence[str]) -> str:
     parts += ["## How far to trust it", *_honesty(found)]
     if failed := _failures(found.trials):
         parts += ["## Trials that did not finish", failed]
-    parts += ["## Figures", "\n".join(f"![{name}](figures/{name}.svg)" for name in figures)]
+    parts += ["## Figures", "\n\n".join(f"![{name}](figures/{name}.svg)" for name in figures)]
     return "\n\n".join(parts) + "\n"
 
 
