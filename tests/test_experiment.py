@@ -41,7 +41,7 @@ def test_every_preset_resolves_for_every_method(preset: str, name: str) -> None:
 
 @of_every_preset
 def test_every_name_in_a_preset_is_a_component(preset: str) -> None:
-    assert set(load_preset(preset)["components"]) <= {*METHODS, *FEATURE_COMBINERS, "discriminator"}
+    assert set(load_preset(preset)["components"]) <= {*METHODS, *FEATURE_COMBINERS, "discriminator", "feature_ensemble"}
 
 
 def test_the_paper_preset_names_the_published_weights_and_changes_nothing_else() -> None:
