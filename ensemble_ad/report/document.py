@@ -2,15 +2,16 @@
 
 import base64
 import re
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup
+
+SCROLLED = '<div class="scroll" role="region" aria-label="table" tabindex="0">\n<table>\n'
+"""A table that is wider than the page can be scrolled, by keyboard, too."""
 
 
 def write_document(text: str, path: Path) -> None:
@@ -21,7 +22,7 @@ def write_document(text: str, path: Path) -> None:
     folder = path.parent
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     reader.add_render_rule("image", lambda _, tokens, place, *__: _figure(tokens[place], folder))
-    reader.add_render_rule("table_open", _table_open)
+    reader.add_render_rule("table_open", lambda *_: SCROLLED)
     reader.add_render_rule("table_close", lambda *_: "</table>\n</div>\n")
     heading = re.search(r"^# (.+)$", text, re.MULTILINE)
     environment = Environment(
@@ -33,10 +34,6 @@ def write_document(text: str, path: Path) -> None:
         style=Markup(resources.files("ensemble_ad.report").joinpath("style.css").read_text("utf-8")),  # noqa: S704
     )
     path.write_text(page, encoding="utf-8")
-
-
-def _table_open(_: RendererHTML, __: Sequence[Token], ___: int, *____: object) -> str:
-    return '<div class="scroll" role="region" aria-label="table" tabindex="0">\n<table>\n'
 
 
 def _figure(token: Token, folder: Path) -> str:
