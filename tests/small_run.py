@@ -20,7 +20,9 @@ FUSED: dict[str, Any] = {
     "name": "feature_ensemble",
     "extractors": [PATCHCORE, SIMPLENET],
     "combiner": {"name": "global", "components": 8},
-    "discriminator": {"hidden": 8, "epochs": 2},
+    "discriminator": {"hidden": 8, "epochs": 2, "noise": "gaussian", "noise_std": 0.5},
+    "sigma": 4.0,
+    "image_score": "maximum",
 }
 ALONE: dict[str, Any] = {"name": "standalone", "method": PATCHCORE}
 MEASURED = ("ms_per_picture", "peak_memory_mb")

@@ -92,7 +92,7 @@ CHANGES = {
     "the discriminator": ({**FUSED, "discriminator": {"hidden": 4, "epochs": 1}}, {"head": 1, "predict": 1}),
     "the combiner": ({**FUSED, "combiner": "none"}, {"head": 1, "predict": 1}),
     "the smoothing of the fused map": ({**FUSED, "sigma": 1.0}, {"predict": 1}),
-    "the image score": ({**FUSED, "image_score": "maximum"}, {"predict": 1}),
+    "the image score": ({**FUSED, "image_score": "top_mean"}, {"predict": 1}),
     "a member's cut": (
         {**FUSED, "extractors": [{**PATCHCORE, "cut": "residual"}, SIMPLENET]},
         {"features": 2, "head": 1, "predict": 1},
