@@ -104,10 +104,10 @@ class Components:
         return nearest if distances and distances[nearest] <= LIKE else -1
 
     def _with_masks(self, images: Tensor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(grounds bool [G, H, W], the picture in Lab uint8 [H, W, 3]) of each picture, one in memory at a time."""
-        for image in images:
-            picture = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-            yield self.grounds.masks(image[None])[0], cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
+        """(grounds bool [G, H, W], the picture in Lab uint8 [H, W, 3]) of each picture."""
+        pictures = (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
+        for picture, masks in zip(pictures, self.grounds.masks(images)):
+            yield masks, cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
 
     def _regions(self, masks: np.ndarray, lab: np.ndarray) -> list[Region]:
         """Every region of a fitting size that lies wholly inside the picture, and what sticks out of it."""

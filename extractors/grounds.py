@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from extractors.backbone import Backbone
 from extractors.frozen_features import resized
+from extractors.outlines import outlines
 from extractors.protocol import check_images
 
 DEFAULT_BACKBONE = Backbone("tf_efficientnet_lite0", ("blocks.1", "blocks.2"))
@@ -24,12 +25,6 @@ SAMPLED_CELLS = 24_000
 """Cells of all pictures together that the clusters are learned from."""
 ROUNDS = 30
 """Of k-means."""
-DOUBT = (0.2, 0.8)
-"""What the cells say about a pixel is never surer than this."""
-OUTLIERS = (2.0, 2.0, 3.0)
-"""Standard deviations off a ground's colours near by, in rounds, from which on a pixel is no longer counted to it."""
-LEAST_SPREAD = 9.0
-"""Of the colours of what is near by, squared: pictures have noise."""
 
 
 @dataclass(eq=False)
@@ -96,8 +91,7 @@ class Grounds:
         """Return where each ground is, bool [N, G, H, W], with outlines that follow the picture."""
         weights = self.weights(images).numpy()
         pictures = (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
-        found = [[outlined(image, weight) for weight in row] for image, row in zip(pictures, weights)]
-        return np.array(found, bool).reshape(len(images), len(self.centres_), *images.shape[2:])
+        return np.stack([outlines(image, weight) for image, weight in zip(pictures, weights)])
 
     def keep(self, grounds: Sequence[int]) -> None:
         """Forget all grounds but those at these places."""
@@ -160,86 +154,6 @@ def k_means(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
             break
         centres = moved
     return centres
-
-
-def outlined(image: np.ndarray, weight: np.ndarray, *, reach: float = 0.03, colour: float = 4.0) -> np.ndarray:
-    """Return where a ground is, bool [H, W], from how surely each cell is of it, [h, w].
-
-    Near every pixel, within `reach` of the longer side, the colours of the ground and of the rest are each one Gaussian
-    (in Lab); their log likelihood ratio, at most `colour`, is added to the cells' log odds. Done twice on half cells
-    and then on the pixels, each time with Gaussians of what was told apart before, and at first of what the cells say,
-    less what is far off the colours near by: a hole may be too small for the cells.
-
-    Args:
-        image: RGB uint8 [H, W, 3].
-        weight: in [0, 1], [h, w].
-        reach: share of the longer side.
-        colour: how much colours may say against the cells, in log odds.
-    """
-    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
-    grid, whole = (weight.shape[1], weight.shape[0]), (image.shape[1], image.shape[0])
-    half = (2 * grid[0], 2 * grid[1])
-    window = (2 * max(1, round(reach * max(grid))) + 1,) * 2
-    small = cv2.resize(lab, half, interpolation=cv2.INTER_AREA)
-    small_squares, squares = _square(small), _square(lab)
-    share = _without_outliers(small, small_squares, _enlarged(weight, half), grid, window)
-    for pixels, lengths, size in ((small, small_squares, half), (small, small_squares, half), (lab, squares, whole)):
-        sure = _enlarged(weight, size).clip(*DOUBT)
-        share = _enlarged(share, size)
-        ground, rest = (_likelihood(pixels, lengths, part, grid, window) for part in (share, 1 - share))
-        odds = np.log(sure / (1 - sure)) + (ground - rest).clip(-colour, colour)
-        found = cv2.medianBlur((odds > 0).astype(np.uint8), 3)
-        share = found.astype(np.float32)
-    return found.astype(bool)
-
-
-def _without_outliers(
-    pixels: np.ndarray, squares: np.ndarray, weight: np.ndarray, grid: tuple[int, int], window: tuple[int, int]
-) -> np.ndarray:
-    """`weight` [H, W], 0 where a pixel is far off the colours near by that it belongs to, outliers not counted."""
-    share, size = weight, pixels.shape[1::-1]
-    for limit in OUTLIERS:
-        mean, spread = _gaussian(pixels, squares, share, grid, window)
-        off = _square(pixels - _enlarged(mean, size)) / _enlarged(spread, size)
-        share = weight * (off < limit**2)
-    return share
-
-
-def _likelihood(
-    pixels: np.ndarray, squares: np.ndarray, share: np.ndarray, grid: tuple[int, int], window: tuple[int, int]
-) -> np.ndarray:
-    """Log likelihood [H, W] of each pixel's colour under the Gaussian of the pixels near by, weighted by `share`."""
-    mean, spread = _gaussian(pixels, squares, share, grid, window)
-    size = pixels.shape[1::-1]
-    narrow, width = _enlarged(0.5 / spread, size), _enlarged(0.5 * np.log(spread), size)
-    return -_square(pixels - _enlarged(mean, size)) * narrow - width
-
-
-def _gaussian(
-    pixels: np.ndarray, squares: np.ndarray, share: np.ndarray, grid: tuple[int, int], window: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean colour [h, w, 3] and squared spread [h, w] of the pixels near each cell of the grid, weighted by `share`.
-
-    `squares` [H, W] are the squared lengths of `pixels` [H, W, 3].
-    """
-    total, sums, lengths = (
-        cv2.blur(cv2.resize(part, grid, interpolation=cv2.INTER_AREA), window)
-        for part in (share, pixels * share[..., None], squares * share)
-    )
-    total = total + 1e-3
-    mean = sums / total[..., None]
-    return mean, (lengths / total - _square(mean)).clip(LEAST_SPREAD)
-
-
-def _enlarged(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """[h, w, ...] at `size` (W, H), linearly between."""
-    return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)
-
-
-def _square(colours: np.ndarray) -> np.ndarray:
-    """Squared length of each pixel's vector, [H, W]."""
-    own = colours * colours
-    return own[..., 0] + own[..., 1] + own[..., 2]
 
 
 def _squares(rows: Tensor, centres: Tensor) -> Tensor:

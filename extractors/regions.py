@@ -1,6 +1,7 @@
 """Connected regions of a picture: taken out of what surrounds them, taken apart where they touch, described."""
 
 from collections.abc import Iterator, Sequence
+from math import hypot, log
 from typing import NamedTuple
 
 import cv2
@@ -82,8 +83,10 @@ def enclosed(figure: np.ndarray, smallest: float, bridge: int | None = None) -> 
         taken.update(tips)
         left, top, right, bottom = _window(_around(statistics[[label, *tips]]), bridge, figure.shape)
         near = labels[top:bottom, left:right]
-        part = cv2.dilate(np.isin(near, [label, *tips]).astype(np.uint8), kernel)
-        part[~figure[top:bottom, left:right] | ~np.isin(near, [0, label, *tips])] = 0
+        own = np.zeros(len(sizes), np.uint8)
+        own[[label, *tips]] = 1
+        part = cv2.dilate(own[near], kernel)
+        part[~figure[top:bottom, left:right] | (own[near] < (near > 0))] = 0
         inside = left > 0 and top > 0 and right < figure.shape[1] and bottom < figure.shape[0]
         if inside and np.count_nonzero(part) >= smallest:
             outline, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -160,9 +163,9 @@ def _cropped(mask: np.ndarray, top: int, left: int) -> Shape:
 def described(shape: Shape, lab: np.ndarray, *, ground: int, protrudes: bool = False) -> Region:
     """Return the region that `shape` is in a picture, Lab uint8 [H, W, 3]."""
     rows, columns = shape.mask.shape
-    pixels = lab[shape.top : shape.top + rows, shape.left : shape.left + columns][shape.mask]
+    pixels = lab[shape.top : shape.top + rows, shape.left : shape.left + columns]
     area = np.log(np.count_nonzero(shape.mask) / lab[..., 0].size)
-    signature = np.array([area, elongation(shape.mask), *pixels.mean(axis=0)])
+    signature = np.array([area, elongation(shape.mask), *cv2.mean(pixels, shape.mask.astype(np.uint8))[:3]])
     return Region(ground, protrudes, shape.top, shape.left, shape.mask, signature)
 
 
@@ -173,9 +176,9 @@ def elongation(mask: np.ndarray) -> float:
     True
     """
     moments = cv2.moments(mask.astype(np.uint8), binaryImage=True)
-    spread = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]]) / moments["m00"]
-    short, long = np.linalg.eigvalsh(spread + np.eye(2) / 12)
-    return float(np.log(long / short) / 2)
+    xx, yy, xy = (moments[name] / moments["m00"] for name in ("mu20", "mu02", "mu11"))
+    middle, off = (xx + yy) / 2 + 1 / 12, hypot((xx - yy) / 2, xy)
+    return log((middle + off) / (middle - off)) / 2
 
 
 def overlap(one: Region, other: Region) -> float:

@@ -78,9 +78,12 @@ class Metrology(Scoring):
         maps, scores = [], []
         for parts, lab in self._found(images):
             found, score = self._findings(parts, lab.shape[:2])
+            heat = np.zeros(lab.shape[:2], np.float32)
+            for finding in reversed(found):  # the largest last: it counts where several lie over each other
+                heat[finding.mask] = finding.score
             scores.append(score)
-            maps.append(np.maximum.reduce([np.zeros(lab.shape[:2]), *(f.score * f.mask for f in found)]))
-        return torch.from_numpy(np.array(maps, np.float32)), torch.tensor(scores, dtype=torch.float32)
+            maps.append(heat)
+        return torch.from_numpy(np.stack(maps)), torch.tensor(scores, dtype=torch.float32)
 
     def explain(self, images: Tensor) -> list[list[Finding]]:
         """Say of each picture of `[N, 3, H, W]` what is unusual, the most unusual first."""
@@ -116,10 +119,11 @@ class Metrology(Scoring):
 
     def _seen(self, images: Tensor) -> Iterator[tuple[Parts, np.ndarray]]:
         """(parts, the picture in Lab uint8 [H, W, 3]) of each picture."""
-        for image in check_images(images).cpu().float():
-            picture = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        images = check_images(images).cpu().float()
+        pictures = (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
+        for picture, masks in zip(pictures, self.grounds_.masks(images)):
             lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
-            yield parts_of(self.grounds_.masks(image[None])[0], lab, self.smallest), lab
+            yield parts_of(masks, lab, self.smallest), lab
 
     def _found(self, images: Tensor) -> Iterator[tuple[Parts, np.ndarray]]:
         check_fitted(self, getattr(self, "table_", None))

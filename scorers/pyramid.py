@@ -1,6 +1,7 @@
 """The blocks of a spatial pyramid: the whole picture, its quarters, their quarters ..."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -27,7 +28,8 @@ def block_numbers(grid: Sequence[int], side: int) -> Tensor:
     return numbers.flatten()
 
 
-def membership(grid: Sequence[int], pyramid: Sequence[int]) -> Tensor:
+@lru_cache(maxsize=8)
+def membership(grid: tuple[int, int], pyramid: tuple[int, ...]) -> Tensor:
     """Grid (h, w) -> float32 `[blocks, h * w]`: 1 / cells of the block where a cell is in it, else 0.
 
     >>> membership((1, 2), (1,)).tolist()

@@ -73,7 +73,7 @@ class WordHistograms(WholePicture):
         rows = self._histograms(counted)
         distances, pull = self.normal_.judge(rows)
         slopes = (pull / distances[:, None]).float() / rows.clamp(min=0.05).mul(2)
-        at_cells = slopes.unflatten(1, (self.words, -1)) @ membership(features.shape[2:], self.pyramid)
+        at_cells = slopes.unflatten(1, (self.words, -1)) @ membership(tuple(features.shape[2:]), self.pyramid)
         change = (counted - self.usual_).flatten(2)
         return (at_cells * change).sum(1).unflatten(1, features.shape[2:]), distances.float()
 
@@ -85,4 +85,4 @@ class WordHistograms(WholePicture):
 
     def _histograms(self, counted: Tensor) -> Tensor:
         """`[N, words, h, w]` -> `[N, words * blocks]`: square roots of the shares of each block."""
-        return (counted.flatten(2) @ membership(counted.shape[2:], self.pyramid).T).sqrt().flatten(1)
+        return (counted.flatten(2) @ membership(tuple(counted.shape[2:]), self.pyramid).T).sqrt().flatten(1)

@@ -7,7 +7,8 @@ import torch
 from parts_class import SIDE, parts_batch, parts_picture, small_finder
 
 from extractors.components import Components, Layout
-from extractors.grounds import Grounds, k_means, outlined
+from extractors.grounds import Grounds, k_means
+from extractors.outlines import outlines
 from extractors.regions import Shape, apart, described, elongation, enclosed, overlap, protruding
 
 LAB = np.full((60, 60, 3), 128, np.uint8)
@@ -128,6 +129,6 @@ def test_small_holes_are_outlined_although_the_cells_take_them_for_ground():
     for middle in ((60, 60), (130, 180), (200, 100)):
         cv2.circle(hole, middle, 4, 1, cv2.FILLED)
     image[hole > 0] = 75
-    ground = outlined(image, np.full((64, 64), 0.9, np.float32))
+    ground = outlines(image, np.full((1, 64, 64), 0.9, np.float32))[0]
     assert ground[hole > 0].mean() < 0.1
     assert ground[hole == 0].mean() > 0.98

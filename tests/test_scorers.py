@@ -8,11 +8,12 @@ from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
+from scorers.block_statistics import BlockStatistics
 from scorers.context_network import Networks
 from scorers.context_regression import ContextRegression, _hidden, _ridge
 from scorers.mahalanobis import Mahalanobis, shrinkage_of
 from scorers.map_descriptors import NAMES, MapDescriptors, descriptors
-from scorers.pooled_statistics import PooledStatistics, statistics
+from scorers.pooled_statistics import PooledStatistics
 from scorers.pyramid import block_numbers, blocks, membership
 from scorers.set_features import SetFeatures
 from scorers.word_histograms import WordHistograms
@@ -62,19 +63,21 @@ def test_blocks_cover_every_cell_once() -> None:
 
 
 def test_statistics_by_loops() -> None:
-    block = noise(2, 3, 20)
-    found = statistics(block, tail=0.1, power=3.0).unflatten(1, (5, 3))
+    features = noise(2, 3, 5, 8)
+    found = BlockStatistics(pyramid=(1, 2), tail=0.1, power=3.0).of(features).rows.view(2, 5, 3, 5)
     for picture in range(2):
         for channel in range(3):
-            values = sorted(block[picture, channel].tolist())
-            expected = [
-                np.mean(values),
-                np.std(values),
-                np.mean(values[-2:]),
-                np.mean(values[:2]),
-                np.mean(np.abs(values) ** 3) ** (1 / 3),
-            ]
-            np.testing.assert_allclose(found[picture, :, channel].numpy(), expected, rtol=1e-4, atol=1e-5)
+            for place, block in enumerate([features, *blocks(features, 2)]):
+                values = sorted(block[picture, channel].flatten().tolist())
+                count = {40: 4, 12: 1, 8: 1}[len(values)]
+                expected = [
+                    np.mean(values),
+                    np.std(values),
+                    np.mean(values[-count:]),
+                    np.mean(values[:count]),
+                    np.mean(np.abs(values) ** 3) ** (1 / 3),
+                ]
+                np.testing.assert_allclose(found[picture, :, channel, place].numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_map_of_pooled_statistics_is_the_change_of_the_score_with_each_cell() -> None:
@@ -85,7 +88,7 @@ def test_the_map_of_pooled_statistics_is_the_change_of_the_score_with_each_cell(
     moved = picture.clone()
     step = 1e-5
     moved[0, :, 1, 2] += step * (scorer.mean_[:, 1, 2] - picture[0, :, 1, 2])
-    rows = [scorer.normal_.judge(scorer._rows(one))[0] for one in (picture, moved)]
+    rows = [scorer.normal_.judge(scorer._statistics.of(one).rows)[0] for one in (picture, moved)]
     assert (rows[0] - rows[1]).item() / step == pytest.approx(cells[0, 1, 2].item(), rel=1e-3)
     assert score.item() == pytest.approx(rows[0].item(), rel=1e-6)
 
