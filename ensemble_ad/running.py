@@ -4,8 +4,7 @@ import errno
 import json
 import os
 import shutil
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,26 +16,19 @@ import torch
 import yaml
 
 from data_loco import ClassFolder, DataError, check_class
-from data_loco.loading import Pictures
 from ensemble_ad.environment import environment, peak_memory_mb
 from ensemble_ad.errors import StoreError
 from ensemble_ad.experiment import Experiment
 from ensemble_ad.labels import slug_of
+from ensemble_ad.latency import milliseconds_per_picture
 from ensemble_ad.outcome import Outcome, at_size, contributions, outcome
 from ensemble_ad.persistence import Saved, save_detector
 from ensemble_ad.prediction import Prediction
-from ensemble_ad.progress import tracked
 from ensemble_ad.stages import Stages
 from ensemble_ad.store import Entry, as_store_error, key_of
 from ensemble_ad.verdict import threshold_of
 from ensemble_ad.whole import adding_to, replacing
-from extractors import recall
-from extractors.runtime import runtime, using
 
-LATENCY_PICTURES = 24
-"""Pictures timed for the milliseconds per picture."""
-LATENCY_PASSES = 4
-"""How often they are timed; the first pass also warms up."""
 MARKER = "experiment.yaml"
 """A folder with this file is a run and may be replaced by another one."""
 RECORD = (MARKER, "environment.yaml", "result.json", "per_image.csv", "contributions.npz")
@@ -144,7 +136,6 @@ def refuse_unwritable(out: Path) -> None:
 
 def cost_of(stages: Stages, experiment: Experiment, *, timed: bool = True) -> dict[str, Any]:
     """Return class, preset, seed, seconds and memory of the stages (as they were when computed), milliseconds."""
-    milliseconds = milliseconds_per_picture(stages, experiment.detector) if timed else None
     entries = {entry.key: (name, entry) for name, entry in stages.store.log}
     return {
         "class": stages.folder.name,
@@ -152,7 +143,7 @@ def cost_of(stages: Stages, experiment: Experiment, *, timed: bool = True) -> di
         "seed": experiment.seed,
         "size": list(experiment.size),
         "seconds": _seconds_by_stage(entries.values()),
-        "ms_per_picture": milliseconds,
+        "ms_per_picture": milliseconds_per_picture(stages, experiment.detector) if timed else None,
         "peak_memory_mb": max([peak_memory_mb(), *(entry.memory_mb for _, entry in entries.values())]),
     }
 
@@ -164,26 +155,6 @@ def _seconds_by_stage(stages: Iterable[tuple[str, Entry]]) -> dict[str, float]:
         same = sum(known == name or known.startswith(f"{name} #") for known in seconds)
         seconds[f"{name} #{same + 1}" if same else name] = entry.seconds
     return seconds
-
-
-def milliseconds_per_picture(stages: Stages, description: Mapping[str, Any]) -> float | None:
-    """Time reading, features and scores of some test pictures in batches, with nothing remembered; None without any.
-
-    The quickest of a few passes: what slows one down is another process, never the method.
-    """
-    samples = stages.folder.test[:LATENCY_PICTURES]
-    if not samples:
-        return None
-    detector = stages.detector(description)
-    seconds = []
-    with using(replace(runtime(), cache=None)):
-        for _ in tracked(range(LATENCY_PASSES), "time per picture", stages.progress, LATENCY_PASSES):
-            recall.forget()
-            start = time.perf_counter()
-            for images in Pictures(samples, stages.size):
-                detector.predict(images)
-            seconds.append(time.perf_counter() - start)
-    return round(min(seconds) / len(samples) * 1000, 2)
 
 
 def export_maps(stages: Stages, prediction: Prediction, folder: Path) -> None:

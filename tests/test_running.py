@@ -15,7 +15,7 @@ from loco_folder import SHAPE, build_class, noise, rectangle, write_picture
 from small_run import ALONE, FUSED, files_in, small_experiment, without_times
 
 from data_loco import DataError, open_class
-from ensemble_ad import running
+from ensemble_ad import latency, running
 from ensemble_ad.errors import StoreError
 from ensemble_ad.experiment import Experiment, load_experiment
 from ensemble_ad.running import Run, default_out, refuse_errors, refuse_foreign, run
@@ -233,7 +233,17 @@ def test_no_validation_split_is_noted_and_taken_from_training(tmp_path: Path) ->
 def test_pictures_are_timed_only_where_there_are_any(first: Run, base: Path, parts: Path) -> None:
     folder = open_class(parts)
     stages = Stages(replace(folder, test=()), (64, 64), Store(base / "cache"))
-    assert running.milliseconds_per_picture(stages, small_experiment(FUSED).detector) is None
+    assert latency.milliseconds_per_picture(stages, small_experiment(FUSED).detector) is None
+
+
+def test_a_machine_times_a_detector_once(tmp_path: Path, parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = small_experiment(ALONE).detector
+    stages = Stages(open_class(parts), (64, 64), Store(tmp_path / "cache"))
+    first = latency.milliseconds_per_picture(stages, detector)
+    monkeypatch.setattr(latency, "measured_now", lambda *_: 1e6)
+    assert latency.milliseconds_per_picture(stages, detector) == first
+    monkeypatch.setattr(latency, "processor", lambda: "another one")
+    assert latency.milliseconds_per_picture(stages, detector) == 1e6
 
 
 def test_a_run_leaves_the_global_random_state_alone(tmp_path: Path, parts: Path) -> None:

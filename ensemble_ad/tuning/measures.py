@@ -9,10 +9,10 @@ from ensemble_ad import output_stages
 from ensemble_ad.batches import Together
 from ensemble_ad.errors import ConfigError
 from ensemble_ad.evaluation import LOCO_TYPES
+from ensemble_ad.latency import milliseconds_per_picture
 from ensemble_ad.outcome import evaluate_prediction
 from ensemble_ad.persistence import parts_of
 from ensemble_ad.prediction import Prediction, joined
-from ensemble_ad.running import milliseconds_per_picture
 from ensemble_ad.stages import Description, Stages
 
 Measure = Literal["quality", "au_spro", "image_auroc", "logical", "structural", "ms_per_picture", "model_mb"]
