@@ -7,6 +7,8 @@ from itertools import combinations
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
+from scipy.spatial import cKDTree
 
 from scorers.metrology_families import STEP, TWO, steps
 from scorers.metrology_parts import ALONG, AREA, LENGTH, MEASURES, PLACE, WIDTH
@@ -18,6 +20,10 @@ APART = 0.3
 STRAY = 0.1
 """And by this share of the longer side at most."""
 ALIGNMENTS = ("none", "shift", "similarity", "affine")
+NEAR = 0.03
+"""Parts this near to each other, as a share of the longer side, may be at one place."""
+RECURRING = 0.7
+"""Share of the pictures that must have a part at a place of a family whose number of parts varies."""
 MOST_PAIRED = 16
 """Parts of a family that are compared pair by pair."""
 SMALLEST_GATE = 0.02
@@ -156,6 +162,14 @@ def places_of(pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], fam
         families: how many there are.
     """
     found = [place for family in range(families) for place in _places(pictures, family)]
+    places = _aligned(found, pictures)
+    unsteady = sorted(set(range(families)) - set(places.family.tolist()))
+    more = [place for family in unsteady for place in _recurring(places, pictures, family)]
+    return _aligned(found + more, pictures) if more else places
+
+
+def _aligned(found: Sequence[tuple], pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Places:
+    """The places `found`, each (side, family, typical part), with gates and the alignment that suits them."""
     if not found:
         return Places(np.zeros(0, int), np.zeros(0, int), np.zeros((0, len(MEASURES))), np.zeros(0), "none")
     side, family, typical = (np.array(column) for column in zip(*found, strict=True))
@@ -164,6 +178,42 @@ def places_of(pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], fam
     gate = np.maximum(np.minimum(0.6 * apart.min(axis=1), 0.25), SMALLEST_GATE)
     rough = [Places(side, family, typical, gate, kind) for kind in ALIGNMENTS]
     return min(rough, key=lambda places: _error(places, pictures) * 1.1 ** ALIGNMENTS.index(places.alignment))
+
+
+def _recurring(
+    places: Places, pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], family: int
+) -> list[tuple]:
+    """(side, family, typical part) of each place where most pictures have a part of a family, however many there are.
+
+    Such a family has parts that sometimes run into something else, or others that come and go. Where its places are is
+    told by the `places` of other families, without which there are none.
+    """
+    rows = [
+        (measures[own == family], places.match(side, measures)[1][own == family]) for side, own, measures in pictures
+    ]
+    picture = np.repeat(np.arange(len(rows)), [len(measures) for measures, _ in rows])
+    measures, aligned = (np.concatenate(column) for column in zip(*rows, strict=True))
+    if not len(places.side) or not len(picture):
+        return []
+    side = next(int(side[own == family][0]) for side, own, _ in pictures if (own == family).any())
+    near, left, found = _near(aligned), np.ones(len(picture), bool), list[tuple]()
+    member = csr_array((left, (np.arange(len(picture)), picture)), dtype=int)
+    while True:
+        recurs = np.diff((near[:, left] @ member[left]).indptr) * left
+        if recurs.max() < RECURRING * len(pictures):
+            return found
+        own = near[[recurs.argmax()]].toarray()[0] * left > 0
+        typical = np.median(measures[own], axis=0)
+        typical[PLACE] = np.median(aligned[own], axis=0)
+        found.append((side, family, typical))
+        left &= ~own
+
+
+def _near(points: np.ndarray) -> csr_array:
+    """[R, R]: 1 where two of `points` [R, 2] are `NEAR` to each other; few are, however many there are."""
+    pairs = cKDTree(points).query_pairs(NEAR, output_type="ndarray")
+    one, other = np.concatenate([pairs, pairs[:, ::-1], np.arange(len(points))[:, None].repeat(2, axis=1)]).T
+    return csr_array((np.ones(len(one), int), (one, other)), shape=(len(points), len(points)))
 
 
 def _places(pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], family: int) -> list[tuple]:

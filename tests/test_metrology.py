@@ -117,6 +117,22 @@ def test_an_extra_part_close_to_regular_ones_is_not_taken_for_one_of_them() -> N
     assert extra.mask[80, 58]
 
 
+def with_strays(seed: int) -> list[Bar]:
+    """Two long bars and four short ones in their places, and up to three more short ones anywhere below."""
+    rng = np.random.default_rng(seed)
+    long = [(x, 40.0, 44.0 + rng.integers(-1, 2), 8.0) for x in (30, 130)]
+    short = [(x, 80.0, 16.0 + rng.integers(-1, 2), 6.0) for x in (30, 62, 98, 130)]
+    strays = [(x, 115.0 + rng.integers(-8, 9), 16.0, 6.0) for x in rng.permutation([20, 80, 140])[: rng.integers(4)]]
+    return [*short, *long, *strays]
+
+
+def test_a_part_is_missed_at_its_place_where_others_of_its_family_come_and_go() -> None:
+    model = learned([with_strays(seed) for seed in range(40)])
+    findings, score = judged(model, with_strays(100)[1:])
+    assert score > 1.5 * normal_scores(model, [with_strays(seed) for seed in range(200, 220)])
+    assert findings[0].text.startswith("nothing at (0.19, 0.50)")
+
+
 def test_a_pair_of_two_lengths_is_found_although_each_length_is_normal(in_pairs: Model) -> None:
     normal = normal_scores(in_pairs, [pairs(seed) for seed in range(200, 220)])
     for seed in range(100, 106):
