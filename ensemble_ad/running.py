@@ -14,6 +14,7 @@ import pandas as pd
 import tifffile
 import torch
 import yaml
+from torch import Tensor
 
 from data_loco import ClassFolder, DataError, check_class
 from ensemble_ad.environment import environment, peak_memory_mb
@@ -26,7 +27,7 @@ from ensemble_ad.persistence import Saved, save_detector
 from ensemble_ad.prediction import Prediction
 from ensemble_ad.stages import Stages
 from ensemble_ad.store import Entry, as_store_error, key_of
-from ensemble_ad.verdict import threshold_of
+from ensemble_ad.verdict import rests_on, threshold_of
 from ensemble_ad.whole import adding_to, replacing
 
 MARKER = "experiment.yaml"
@@ -107,8 +108,22 @@ def measure(stages: Stages, experiment: Experiment, notes: Sequence[str] = (), *
     threshold = threshold_of(validation.scores, experiment.quantile)
     reached = outcome(stages, experiment.detector, prediction)
     cost = cost_of(stages, experiment, timed=timed)
-    result = reached.result | cost | {"threshold": threshold, "notes": list(notes)}
+    doubts = _doubts(stages, validation.scores, experiment.quantile)
+    result = reached.result | cost | {"threshold": threshold, "notes": [*notes, *doubts]}
     return Measured(validation, prediction, replace(reached, result=result))
+
+
+def _doubts(stages: Stages, scores: Tensor, quantile: float) -> list[str]:
+    """What there is to say against the threshold."""
+    odd = rests_on(scores, quantile)
+    if odd is None:
+        return []
+    sample = stages.folder.validation[odd]
+    return [
+        f"the threshold rests on one normal validation picture, {sample.kind}/{sample.id}: its score is "
+        f"{scores[odd]:.3g}, the next one's {scores.topk(2).values[1]:.3g}, and anomalies in between pass. Look at it; "
+        f"with --set quantile={(len(scores) - 2) / len(scores):.2f} it has no say"
+    ]
 
 
 def write_record(folder: Path, stages: Stages, experiment: Experiment, done: Measured) -> None:

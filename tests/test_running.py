@@ -90,6 +90,18 @@ def test_a_second_run_reuses_everything_and_gives_the_same_numbers(first: Run, b
         assert (second.folder / name).read_bytes() == (first.folder / name).read_bytes()
 
 
+def test_a_threshold_that_one_odd_picture_makes_is_noted(parts: Path, tmp_path: Path) -> None:
+    folder = open_class(parts)
+    stages = Stages(replace(folder, validation=folder.train), (64, 64), Store(tmp_path))
+    scores = torch.linspace(0, 1, len(folder.train))
+    assert running._doubts(stages, scores, 0.99) == []
+    scores[1] = 40.0
+    (note,) = running._doubts(stages, scores, 0.99)
+    assert f"good/{folder.train[1].id}:" in note
+    quantile = float(note.partition("quantile=")[2].partition(" ")[0])
+    assert running._doubts(stages, scores, quantile) == []
+
+
 def test_the_quantile_moves_the_threshold_alone(first: Run, base: Path, parts: Path) -> None:
     highest = run_in(base, parts, small_experiment(FUSED, quantile=1.0), out="highest")
     lowest = run_in(base, parts, small_experiment(FUSED, quantile=0.0), out="lowest")
