@@ -39,7 +39,7 @@ def outlines(image: np.ndarray, weights: np.ndarray, *, reach: float = 0.03, col
 
 @dataclass(frozen=True)
 class _Colours:
-    """A picture's colours. One plane each, not three numbers per pixel: that halves the time of all that follows."""
+    """A picture's colours. One plane each, not three numbers per pixel: that saves a quarter of the time."""
 
     planes: np.ndarray
     """[3, H, W]: L, a, b."""
