@@ -119,7 +119,7 @@ def run(
         done = running.run(stages, resolved, target, shlex.join(["ensemble-ad", *sys.argv[1:]]), notes)
         if export_maps is not None:
             running.export_maps(stages, stages.prediction(resolved.detector, "test"), export_maps)
-    notes = (*folder.notes, *done.result["notes"][len(notes) :], *overdue(tracking))
+    notes = (*folder.notes, *done.doubts, *overdue(tracking))
     with mirroring(tracking) as mirror:
         mirror(done.folder)
     if json_file is not None:

@@ -45,6 +45,8 @@ class Run:
     """result.json."""
     reused: bool
     """Whether every stage lay there already."""
+    doubts: tuple[str, ...] = ()
+    """What came to light against its numbers."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def run(stages: Stages, experiment: Experiment, out: Path, command: str, notes: 
         _write_run(folder, stages, experiment, done)
         report(folder / "report.html")
         refuse_foreign(out)  # it may have come meanwhile
-    return Run(out, done.result, reused=all(entry.reused for _, entry in stages.store.log))
+    doubts = tuple(done.result["notes"][len(notes) :])
+    return Run(out, done.result, reused=all(entry.reused for _, entry in stages.store.log), doubts=doubts)
 
 
 def measure(stages: Stages, experiment: Experiment, notes: Sequence[str] = (), *, timed: bool = True) -> Measured:
