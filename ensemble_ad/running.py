@@ -17,6 +17,7 @@ import yaml
 from torch import Tensor
 
 from data_loco import ClassFolder, DataError, check_class
+from ensemble_ad.detectors import Detector
 from ensemble_ad.environment import environment, peak_memory_mb
 from ensemble_ad.errors import StoreError
 from ensemble_ad.experiment import Experiment
@@ -93,11 +94,12 @@ def run(stages: Stages, experiment: Experiment, out: Path, command: str, notes: 
 
     refuse_foreign(out)
     refuse_unwritable(out)
+    detector = stages.detector(experiment.detector)  # first: the cost is that of every stage asked for
     done = measure(stages, experiment, notes)
     report = report_of(stages, experiment, done.validation, done.prediction, done.outcome, command)
     with replacing(out) as folder:
         write_record(folder, stages, experiment, done)
-        _write_run(folder, stages, experiment, done)
+        _write_run(folder, stages, experiment, detector, done)
         report(folder / "report.html")
         refuse_foreign(out)  # it may have come meanwhile
     doubts = tuple(done.result["notes"][len(notes) :])
@@ -187,13 +189,13 @@ def export_maps(stages: Stages, prediction: Prediction, folder: Path) -> None:
             stages.progress.update("export maps", index + 1, len(stages.folder.test))
 
 
-def _write_run(folder: Path, stages: Stages, experiment: Experiment, done: Measured) -> None:
+def _write_run(folder: Path, stages: Stages, experiment: Experiment, detector: Detector, done: Measured) -> None:
     from ensemble_ad.report import normal_scale
 
     halves = done.prediction.maps.to(torch.float16).numpy()
     names = [f"{sample.kind}/{sample.id}" for sample in stages.folder.test]
     np.savez_compressed(folder / "maps.npz", **dict(zip(names, halves)))
-    detector, scale = stages.detector(experiment.detector), normal_scale(done.validation.maps.numpy())
+    scale = normal_scale(done.validation.maps.numpy())
     save_detector(folder / "model", Saved(experiment, detector, done.result["threshold"], scale))
 
 

@@ -86,6 +86,9 @@ def test_a_second_run_reuses_everything_and_gives_the_same_numbers(first: Run, b
     assert second.reused
     assert not first.reused
     assert without_times(second.result) == without_times(first.result)
+    fits = [name for name in first.result["seconds"] if name.startswith(("fit", "head", "predict"))]
+    assert len(fits) == 5
+    assert [second.result["seconds"][name] for name in fits] == [first.result["seconds"][name] for name in fits]
     for name in ("per_image.csv", "experiment.yaml", "model/discriminator.safetensors"):
         assert (second.folder / name).read_bytes() == (first.folder / name).read_bytes()
 

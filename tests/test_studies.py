@@ -114,6 +114,9 @@ def shrunk(study: Path, base: Path) -> Path:
     if "detector" in content:
         members = "extractors" if "extractors" in content["detector"] else "detectors"
         content["detector"][members] = content["detector"][members][:2]
+        for rule in content["detector"].values():
+            if isinstance(rule, dict) and "weights" in rule:
+                rule["weights"] = rule["weights"][:2]
     if "detectors" in content:
         content["detectors"] = dict(islice(content["detectors"].items(), 0, None, EVERY))
     content |= {"seeds": [0]} if "seeds" in content else {}
