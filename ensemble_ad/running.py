@@ -123,11 +123,11 @@ def _doubts(stages: Stages, scores: Tensor, quantile: float) -> list[str]:
     odd = rests_on(scores, quantile)
     if odd is None:
         return []
-    sample = stages.folder.validation[odd]
+    sample, lower = stages.folder.validation[odd], int(100 * (len(scores) - 2) / len(scores)) / 100
     return [
         f"the threshold rests on one normal validation picture, {sample.kind}/{sample.id}: its score is "
         f"{scores[odd]:.3g}, the next one's {scores.topk(2).values[1]:.3g}, and anomalies in between pass. Look at it; "
-        f"with --set quantile={(len(scores) - 2) / len(scores):.2f} it has no say"
+        f"with --set quantile={lower} it has no say"
     ]
 
 
