@@ -5,11 +5,10 @@ enclosed by it. Bolts that stick out of a sheet are the parts of such a region t
 recurs over the normal pictures, as often in one as in the next, is a component; the rest is dirt and shadows.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
-import cv2
 import numpy as np
 from torch import Tensor
 
@@ -75,9 +74,9 @@ class Components:
         """
         self.grounds.fit(images)
         self.kinds_ = ()
-        looks = [(self._regions(masks, image), image) for batch in images for masks, image in self._with_masks(batch)]
+        looks = [(self._regions(masks, lab), lab) for batch in images for masks, lab in self.grounds.masks(batch)]
         self.kinds_ = self._recurrent([regions for regions, _ in looks])
-        kinds = self._recurrent([self._split(regions, image) for regions, image in looks])
+        kinds = self._recurrent([self._split(regions, lab) for regions, lab in looks])
         used = sorted({kind.ground for kind in kinds})
         self.grounds.keep(used)
         self.kinds_ = tuple(replace(kind, ground=used.index(kind.ground)) for kind in kinds)
@@ -87,8 +86,8 @@ class Components:
         """Return the layout of each picture of `[N, 3, H, W]` in [0, 1], outlines at its own resolution."""
         check_fitted(self, self.kinds_)
         layouts = []
-        for masks, image in self._with_masks(images):
-            regions = self._split(self._regions(masks, image), image)
+        for masks, lab in self.grounds.masks(images):
+            regions = self._split(self._regions(masks, lab), lab)
             layouts.append(Layout(tuple(Component(region, self.kind_of(region)) for region in regions), masks))
         return layouts
 
@@ -102,12 +101,6 @@ class Components:
         ]
         nearest = int(np.argmin(distances)) if distances else -1
         return nearest if distances and distances[nearest] <= LIKE else -1
-
-    def _with_masks(self, images: Tensor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(grounds bool [G, H, W], the picture in Lab uint8 [H, W, 3]) of each picture."""
-        pictures = (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
-        for picture, masks in zip(pictures, self.grounds.masks(images)):
-            yield masks, cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
 
     def _regions(self, masks: np.ndarray, lab: np.ndarray) -> list[Region]:
         """Every region of a fitting size that lies wholly inside the picture, and what sticks out of it."""

@@ -5,7 +5,7 @@ of several sizes are made, and what at least two of them agree on is a ground. C
 decide where exactly a ground ends.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from extractors.backbone import Backbone
 from extractors.frozen_features import resized
 from extractors.outlines import outlines
+from extractors.pixels import eight_bit
 from extractors.protocol import check_images
 
 DEFAULT_BACKBONE = Backbone("tf_efficientnet_lite0", ("blocks.1", "blocks.2"))
@@ -87,11 +88,11 @@ class Grounds:
             return cells.new_zeros(cells.shape[0], 0, *cells.shape[1:3])
         return torch.stack([_memberships(cell, self.centres_) for cell in cells])
 
-    def masks(self, images: Tensor) -> np.ndarray:
-        """Return where each ground is, bool [N, G, H, W], with outlines that follow the picture."""
-        weights = self.weights(images).numpy()
-        pictures = (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
-        return np.stack([outlines(image, weight) for image, weight in zip(pictures, weights)])
+    def masks(self, images: Tensor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield for each picture where each ground is, bool [G, H, W], to the pixel, and the picture in Lab uint8."""
+        for picture, weights in zip(eight_bit(images), self.weights(images).numpy()):
+            lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
+            yield outlines(lab, weights), lab
 
     def keep(self, grounds: Sequence[int]) -> None:
         """Forget all grounds but those at these places."""
@@ -123,7 +124,8 @@ class Grounds:
         height, width = check_images(images).shape[2:]
         shrink = min(1.0, self.side / max(height, width))
         size = [max(32, 32 * round(length * shrink / 32)) for length in (height, width)]
-        seen = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+        same = size == [height, width]
+        seen = images if same else F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
         grid = [length // self.stride for length in size]
         layers = [resized(layer.cpu(), grid, "bilinear") for layer in self.backbone.maps(seen)]
         return torch.cat([*layers, _colours(images, grid)], dim=1).permute(0, 2, 3, 1)
@@ -199,7 +201,6 @@ def _agreeing(masks: list[Tensor], agreement: float) -> list[list[int]]:
 
 
 def _colours(images: Tensor, grid: list[int]) -> Tensor:
-    pictures = (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
-    small = [cv2.resize(image, grid[::-1], interpolation=cv2.INTER_AREA) for image in pictures]
+    small = [cv2.resize(picture, grid[::-1], interpolation=cv2.INTER_AREA) for picture in eight_bit(images)]
     lab = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2LAB) for image in small])
     return torch.from_numpy(lab).permute(0, 3, 1, 2).float()

@@ -69,28 +69,37 @@ def enclosed(figure: np.ndarray, smallest: float, bridge: int | None = None) -> 
             longer side.
     """
     bridge = pixels_of(BRIDGE, figure) if bridge is None else bridge
-    kernel, reach = _disc(bridge), _disc(2 * bridge + 1)
+    kernel = _disc(bridge)
     opened = cv2.morphologyEx(figure.astype(np.uint8), cv2.MORPH_OPEN, kernel)
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
-    sizes, taken = statistics[:, cv2.CC_STAT_AREA], set[int]()
-    for label in np.argsort(-sizes, kind="stable"):
-        if not label or label in taken or sizes[label] < MERE * smallest:
+    sizes, taken = statistics[:, cv2.CC_STAT_AREA], {0}  # the background
+    for label in np.argsort(-sizes, kind="stable").tolist():
+        if label in taken or sizes[label] < MERE * smallest:
             continue
-        left, top, right, bottom = _window(statistics[label], 3 * bridge + 1, figure.shape)
-        near = labels[top:bottom, left:right]
-        touched = np.flatnonzero(np.bincount(near[cv2.dilate((near == label).astype(np.uint8), reach) > 0]))
-        tips = [int(tip) for tip in touched if tip and tip not in taken and sizes[tip] < MERE * sizes[label]]
+        small = [int(tip) for tip in np.flatnonzero(sizes < MERE * sizes[label]) if tip not in taken]
+        tips = _touching(labels, statistics, label, small, 2 * bridge + 1)
         taken.update(tips)
         left, top, right, bottom = _window(_around(statistics[[label, *tips]]), bridge, figure.shape)
+        if left == 0 or top == 0 or right == figure.shape[1] or bottom == figure.shape[0]:
+            continue
         near = labels[top:bottom, left:right]
-        own = np.zeros(len(sizes), np.uint8)
-        own[[label, *tips]] = 1
-        part = cv2.dilate(own[near], kernel)
-        part[~figure[top:bottom, left:right] | (own[near] < (near > 0))] = 0
-        inside = left > 0 and top > 0 and right < figure.shape[1] and bottom < figure.shape[0]
-        if inside and np.count_nonzero(part) >= smallest:
+        own = np.isin(near, [label, *tips]) if tips else near == label
+        part = cv2.dilate(own.view(np.uint8), kernel)
+        part[~figure[top:bottom, left:right] | (own < (near > 0))] = 0
+        if np.count_nonzero(part) >= smallest:
             outline, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            yield _cropped(cv2.drawContours(part, outline, -1, 1, cv2.FILLED).astype(bool), top, left)
+            yield _cropped(cv2.drawContours(part, outline, -1, 1, cv2.FILLED).view(bool), top, left)
+
+
+def _touching(labels: np.ndarray, statistics: np.ndarray, label: int, others: list[int], reach: int) -> list[int]:
+    """Those of the `others` that have pixels within `reach` of the region `label`."""
+    left, top, right, bottom = _window(statistics[label], reach, labels.shape)
+    x, y, width, height = statistics[others, :4].T
+    if not ((x < right) & (x + width > left) & (y < bottom) & (y + height > top)).any():
+        return []
+    near = labels[top:bottom, left:right]
+    touched = np.bincount(near[cv2.dilate((near == label).view(np.uint8), _disc(reach)) > 0], minlength=len(statistics))
+    return [other for other in others if touched[other]]
 
 
 def _disc(radius: int) -> np.ndarray:
@@ -155,9 +164,8 @@ def apart(region: Region, brush: int) -> Iterator[list[Shape]]:
 
 def _cropped(mask: np.ndarray, top: int, left: int) -> Shape:
     """The shape that `mask` bool [h, w] is, whose corner is at `top` and `left`."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return Shape(top + int(rows[0]), left + int(columns[0]), part)
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return Shape(top + y, left + x, mask[y : y + height, x : x + width])
 
 
 def described(shape: Shape, lab: np.ndarray, *, ground: int, protrudes: bool = False) -> Region:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -80,7 +79,7 @@ class Metrology(Scoring):
             found, score = self._findings(parts, lab.shape[:2])
             heat = np.zeros(lab.shape[:2], np.float32)
             for finding in reversed(found):  # the largest last: it counts where several lie over each other
-                heat[finding.mask] = finding.score
+                np.copyto(heat, finding.score, where=finding.mask)
             scores.append(score)
             maps.append(heat)
         return torch.from_numpy(np.stack(maps)), torch.tensor(scores, dtype=torch.float32)
@@ -119,10 +118,7 @@ class Metrology(Scoring):
 
     def _seen(self, images: Tensor) -> Iterator[tuple[Parts, np.ndarray]]:
         """(parts, the picture in Lab uint8 [H, W, 3]) of each picture."""
-        images = check_images(images).cpu().float()
-        pictures = (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
-        for picture, masks in zip(pictures, self.grounds_.masks(images)):
-            lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
+        for masks, lab in self.grounds_.masks(check_images(images).cpu().float()):
             yield parts_of(masks, lab, self.smallest), lab
 
     def _found(self, images: Tensor) -> Iterator[tuple[Parts, np.ndarray]]:

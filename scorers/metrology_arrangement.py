@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -84,6 +85,11 @@ class Arrangement:
     """bool [R]: those that are at no place."""
     unit: float
     """Distance from the parts of other normal pictures that 95 of 100 normal parts keep."""
+
+    @cached_property
+    def normal_counts(self) -> np.ndarray:
+        """[families + 1]: medians."""
+        return np.median(self.counts, axis=0)
 
     @classmethod
     def of(cls, looks: Sequence[Look], families: int) -> "Arrangement":
@@ -169,7 +175,7 @@ class Arrangement:
     def _miscounted(self, look: Look) -> list[Remark]:
         found = []
         for family, count in enumerate(_counts(look, len(self.usual_counts))):
-            normal = np.median(self.counts[:, family])
+            normal = self.normal_counts[family]
             off = _rarity((np.abs(self.counts[:, family] - normal) >= abs(count - normal)).mean())
             if count != normal and off > 0:
                 own = family if family < len(self.usual_counts) else -1
@@ -193,7 +199,8 @@ def _numbers(look: Look, places: Places, usual_counts: Sequence[int]) -> Numbers
     table[found, PLACE] = aligned[chosen[found]] - places.typical[found, PLACE]
     groups["place"] = table.ravel()
     groups["like"] = _against_rest(table[:, : PLACE.start], places.family).ravel()
-    groups["pair"] = np.array([table[one, COMPARED] - table[other, COMPARED] for one, other in places.pairs]).ravel()
+    one, other = np.array(places.pairs, int).reshape(-1, 2).T
+    groups["pair"] = (table[:, COMPARED][one] - table[:, COMPARED][other]).ravel()
     empty = ~found & ~places.covered(look.side, look.measures, aligned)
     return Numbers(chosen, aligned, empty, groups)
 
@@ -205,8 +212,9 @@ def _against_rest(table: np.ndarray, family: np.ndarray) -> np.ndarray:
     for own in np.unique(family):
         rows = np.flatnonzero((family == own) & present)
         large = (family == own).sum() >= LEAST_FAMILY and len(rows) > 1
-        for row in rows if large else ():
-            found[row] = table[row] - np.median(table[rows[rows != row]], axis=0)
+        if large:
+            rest = np.stack([np.delete(rows, place) for place in range(len(rows))])
+            found[rows] = table[rows] - np.median(table[rest], axis=1)
     return found
 
 

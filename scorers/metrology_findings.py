@@ -76,7 +76,10 @@ def _mask(
     if remark.place >= 0:
         _draw(mask, arrangement, look, remark.place)
     reach = max(1, round(GROWN * max(size)))
-    return cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))) > 0
+    left, top, width, height = cv2.boundingRect(mask)
+    near = mask[max(top - reach, 0) : top + height + reach, max(left - reach, 0) : left + width + reach]
+    near[:] = cv2.dilate(near, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
+    return mask.view(bool)
 
 
 def _draw(mask: np.ndarray, arrangement: Arrangement, look: Look, place: int) -> None:
@@ -103,7 +106,7 @@ def _sentence(remark: Remark, arrangement: Arrangement, look: Look, size: tuple[
     if remark.group == "count":
         families = len(arrangement.usual_counts)
         of = f"of family {_letter(remark.number)}" if remark.number < families else "of no family"
-        normal = np.median(arrangement.counts[:, remark.number])
+        normal = arrangement.normal_counts[remark.number]
         return f"expected {normal:.0f} x parts {of}, found {remark.value:.0f}"
     if remark.group == "part":
         return f"the part at {places} is unlike those of normal pictures"

@@ -129,6 +129,6 @@ def test_small_holes_are_outlined_although_the_cells_take_them_for_ground():
     for middle in ((60, 60), (130, 180), (200, 100)):
         cv2.circle(hole, middle, 4, 1, cv2.FILLED)
     image[hole > 0] = 75
-    ground = outlines(image, np.full((1, 64, 64), 0.9, np.float32))[0]
+    ground = outlines(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), np.full((1, 64, 64), 0.9, np.float32))[0]
     assert ground[hole > 0].mean() < 0.1
     assert ground[hole == 0].mean() > 0.98

@@ -14,6 +14,7 @@ from ensemble_ad.synthesis.logical import LOGICAL_EDITORS
 from ensemble_ad.synthesis.scene import Scene, Scenes
 from ensemble_ad.synthesis.structural import Arc, CutPaste, Dots, PerlinTexture, Scar
 from extractors.components import Components
+from extractors.pixels import eight_bit
 from extractors.textures import OfflineTextures
 
 TEXTURE_PICTURES = 8
@@ -63,8 +64,7 @@ def find_components(
     progress.update("components of the class", 1, 1)
     seen = []
     for images in tracked(batches, "normal arrangements", progress, len(batches)):
-        levels = (images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
-        seen += [Scene(image, layout) for image, layout in zip(levels, finder.find(images))]
+        seen += [Scene(image, layout) for image, layout in zip(eight_bit(images), finder.find(images))]
     groups = {(kind.ground, kind.protrudes) for kind in finder.kinds_ or ()}
     normal = {
         group: Arrangements([arrangement(scene.groups.get(group, []), lab_of(scene.image)) for scene in seen])
