@@ -13,7 +13,7 @@ from ensemble_ad.synthesis.arrangement import Arrangements, distance
 from ensemble_ad.synthesis.draft import cut, turned
 from ensemble_ad.synthesis.edit import Edit
 from ensemble_ad.synthesis.editors import find_components
-from ensemble_ad.synthesis.logical import LOGICAL_EDITORS
+from ensemble_ad.synthesis.logical import LOGICAL_EDITORS, Exchanged
 from ensemble_ad.synthesis.scene import Scenes
 from extractors.components import Components
 
@@ -70,6 +70,13 @@ def test_a_moved_part_leaves_the_count_and_shows_at_two_places(scenes: Scenes) -
     edit = edited(scenes, "moved")
     assert number_of_parts(scenes.finder, edit.image) == 3
     assert any((edit.mask & mask).sum() > 0.9 * mask.sum() for mask in MASKS)
+
+
+def test_only_parts_of_comparable_size_are_exchanged(scenes: Scenes) -> None:
+    strict = Exchanged(scenes, comparable=1.1)
+    areas = sorted(int(mask.sum()) for mask in MASKS)
+    assert areas[-1] > 1.1 * areas[0], "the square and the discs differ by more"
+    assert all(strict(IMAGE, np.random.default_rng(seed)) is None for seed in range(20))
 
 
 def test_a_mirrored_disc_or_square_is_no_anomaly(scenes: Scenes) -> None:

@@ -99,16 +99,20 @@ class Swapped(Logical):
         return all(draft.erase(region, rng) for region in (first, second)) and all(draft.paste(*part) for part in parts)
 
 
+@dataclass(frozen=True)
 class Exchanged(Logical):
     """Another picture's component is in a component's place. Mask: both outlines together."""
 
+    comparable: float = 4.0
+    """By how many times one may be larger than the other: a hole is no substitute for a bright edge."""
+
     def change(self, draft: Draft, rng: Generator) -> bool:
         """Replace one by one of the same group of another picture."""
-        scene = self.scenes.another(rng)
-        others = scene.groups.get(draft.group)
-        if not others:
-            return False
-        return _replace(draft, _one(draft.regions, rng), cut(scene, _one(others, rng)), rng)
+        scene, region = self.scenes.another(rng), _one(draft.regions, rng)
+        area = np.count_nonzero(region.mask)
+        sizes = [(other, np.count_nonzero(other.mask) / area) for other in scene.groups.get(draft.group, [])]
+        others = [other for other, ratio in sizes if 1 / self.comparable <= ratio <= self.comparable]
+        return bool(others) and _replace(draft, region, cut(scene, _one(others, rng)), rng)
 
 
 class Mirrored(Logical):
