@@ -3,7 +3,7 @@
 An entry of a list is named by its position, or by its name where it is a component: `detector.extractors.simplenet`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ensemble_ad.errors import ConfigError
@@ -41,9 +41,11 @@ def get(content: Any, path: str) -> Any:
 
     >>> get({"extractors": [{"name": "draem", "epochs": 3}]}, "extractors.draem.epochs")
     3
+    >>> get({"weights": (4, 1, 2)}, "weights.2")
+    2
     """
     for step in path.split("."):
-        if isinstance(content, list):
+        if isinstance(content, (list, tuple)):
             place = position(content, step)
             if place is None:
                 raise KeyError(step, [str(number) for number in range(len(content))])
@@ -55,7 +57,7 @@ def get(content: Any, path: str) -> Any:
     return content
 
 
-def position(entries: list[Any], step: str) -> int | None:
+def position(entries: Sequence[Any], step: str) -> int | None:
     """Return which entry a step of a path names; None for none.
 
     >>> position(["patchcore", {"name": "draem"}], "draem"), position(["patchcore"], "3")

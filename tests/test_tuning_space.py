@@ -211,6 +211,14 @@ def test_what_makes_trials_comparable_changes_the_identity(tmp_path: Path) -> No
     assert len({identity, *others}) == len(others) + 1
 
 
+def test_weights_of_an_ensemble_are_searched_one_by_one() -> None:
+    study = load_study(Path(__file__).parents[1] / "studies" / "tune_logic.yaml", [Path("parts")])
+    default = study.space.default()
+    assert [default[f"detector.combiner.weights.{place}"] for place in range(3)] == ["4", "1", "2"]
+    other = study.space.experiment(default | {"detector.combiner.weights.1": "0"}).detector
+    assert list(other["combiner"]["weights"]) == [4, 0, 2]
+
+
 def test_the_shipped_study_is_valid() -> None:
     study = load_study(Path(__file__).parents[1] / "studies" / "tune_fusion.yaml", [Path("parts")])
     default = load_experiment({"preset": "cpu"})
