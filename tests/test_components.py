@@ -132,3 +132,13 @@ def test_small_holes_are_outlined_although_the_cells_take_them_for_ground():
     ground = outlines(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), np.full((1, 64, 64), 0.9, np.float32))[0]
     assert ground[hole > 0].mean() < 0.1
     assert ground[hole == 0].mean() > 0.98
+
+
+@pytest.mark.parametrize("edge", [125, 126, 127, 128])
+def test_an_edge_between_two_colours_is_outlined_to_the_pixel_wherever_it_lies_in_a_cell(edge: int) -> None:
+    lab = np.random.default_rng(0).normal(128, 3, (256, 256, 3))
+    lab[:, :edge, 0] += 40
+    cells = (np.arange(64) * 4 + 2 < edge + 4).astype(np.float32) * 0.8 + 0.1  # one cell too far
+    ground = outlines(lab.clip(0, 255).astype(np.uint8), np.tile(cells, (64, 1))[None])[0]
+    assert ground[:, : edge - 1].mean() > 0.995
+    assert ground[:, edge + 1 :].mean() < 0.005

@@ -14,6 +14,7 @@ from scorers.metrology_families import Table, taken_apart
 from scorers.metrology_findings import Finding, findings_of
 from scorers.metrology_model import Model
 from scorers.metrology_parts import HEAD, LENGTH, PLACE, Parts, parts_of
+from scorers.metrology_places import align
 
 SIDE = 160
 Bar = tuple[float, float, float, float]
@@ -264,3 +265,17 @@ def test_wrong_use_is_refused() -> None:
         small(smallest=0.0).check()
     with pytest.raises(ValueError, match="expected normal pictures of one size to fit on, got none"):
         small().fit([])
+
+
+def test_an_affine_change_is_undone_by_points_and_a_straying_one_counts_little() -> None:
+    rng = np.random.default_rng(0)
+    targets, matrix = rng.uniform(0, 1, (9, 2)), np.array([[1.1, 0.2], [-0.1, 0.9]])
+    points = (targets - 0.05) @ np.linalg.inv(matrix)
+    points[0] += 0.2
+    assert align(points, targets, points[1:], "affine") == pytest.approx(targets[1:], abs=0.01)
+
+
+def test_points_on_a_line_are_aligned_along_it() -> None:
+    targets = np.stack([np.linspace(0, 1, 6), np.full(6, 0.5)], axis=1)
+    points = targets + [0.1, -0.2]
+    assert align(points, targets, points, "affine") == pytest.approx(targets, abs=1e-6)
