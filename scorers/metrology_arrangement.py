@@ -48,7 +48,9 @@ class Remark(NamedTuple):
     parts: tuple[int, ...] = ()
     """Of the picture's parts."""
     place: int = -1
-    """Where there is no part."""
+    """At which there is no part."""
+    where: tuple[float, float] = (0.0, 0.0)
+    """(y, x) of that place in the picture, shares of the longer side."""
     number: int = -1
     """Column in the group's numbers."""
     value: float = 0.0
@@ -141,17 +143,17 @@ class Arrangement:
             for column in np.flatnonzero(off >= min(WORTH, off.max()))
             if off[column] > 0
         ]
-        found += self._missing(numbers) + self._extra(look, numbers, without) + self._miscounted(look)
+        found += self._missing(look, numbers) + self._extra(look, numbers, without) + self._miscounted(look)
         found += self._strange(look, numbers, without)
         return sorted(found, key=lambda remark: (GROUPS.index(remark.group), -remark.deviation))
 
-    def position(self, look: Look, place: int) -> np.ndarray:
-        """Where in the picture a place is, (y, x) in shares of the longer side."""
-        return self.places.located(look.side, look.measures, place)
-
-    def _missing(self, numbers: Numbers) -> list[Remark]:
+    def _missing(self, look: Look, numbers: Numbers) -> list[Remark]:
         gone = np.flatnonzero(numbers.empty)
-        return [Remark("missing", _rarity(self.empty[place]), place=int(place)) for place in gone]
+        where = self.places.located(numbers.chosen, look.measures, gone).tolist() if len(gone) else []
+        return [
+            Remark("missing", _rarity(self.empty[place]), place=place, where=(y, x))
+            for place, (y, x) in zip(gone.tolist(), where)
+        ]
 
     def _extra(self, look: Look, numbers: Numbers, without: int) -> list[Remark]:
         """Parts at no place, although their family has places, by how many normal pictures have a like one there.

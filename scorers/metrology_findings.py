@@ -39,9 +39,7 @@ def findings_of(model: Model, parts: Parts, size: tuple[int, int]) -> tuple[list
     arrangement = model.arrangements[own]
     told = _told(strays, len(parts.regions))
     found = [
-        Finding(
-            stray, _sentence(remark, arrangement, look, size), _mask(blamed, remark, arrangement, look, parts, size)
-        )
+        Finding(stray, _sentence(remark, arrangement, look, size), _mask(blamed, remark, arrangement, parts, size))
         for stray, remark, blamed in told
     ]
     return sorted(found, key=lambda finding: -finding.score), score
@@ -68,13 +66,13 @@ def _told(strays: list[tuple[float, Remark]], parts: int) -> list[tuple[float, R
 
 
 def _mask(
-    blamed: tuple[int, ...], remark: Remark, arrangement: Arrangement, look: Look, parts: Parts, size: tuple[int, int]
+    blamed: tuple[int, ...], remark: Remark, arrangement: Arrangement, parts: Parts, size: tuple[int, int]
 ) -> np.ndarray:
     mask = np.zeros(size, np.uint8)
     for part in blamed:
         mask[parts.regions[part].window] |= parts.regions[part].mask
     if remark.place >= 0:
-        _draw(mask, arrangement, look, remark.place)
+        _draw(mask, arrangement, remark)
     reach = max(1, round(GROWN * max(size)))
     left, top, width, height = cv2.boundingRect(mask)
     near = mask[max(top - reach, 0) : top + height + reach, max(left - reach, 0) : left + width + reach]
@@ -82,10 +80,10 @@ def _mask(
     return mask.view(bool)
 
 
-def _draw(mask: np.ndarray, arrangement: Arrangement, look: Look, place: int) -> None:
+def _draw(mask: np.ndarray, arrangement: Arrangement, remark: Remark) -> None:
     """An ellipse as large as what is at a place in normal pictures, round where its direction varies."""
-    longer, typical = max(mask.shape), arrangement.places.typical[place]
-    y, x = arrangement.position(look, place) * longer
+    longer, typical = max(mask.shape), arrangement.places.typical[remark.place]
+    y, x = (share * longer for share in remark.where)
     area = np.exp(typical[AREA]) * mask.size
     s, c = typical[ALONG]
     lengthwise = (1 + np.hypot(s, c)) / max(1 - np.hypot(s, c), 1e-3)
@@ -98,7 +96,7 @@ def _sentence(remark: Remark, arrangement: Arrangement, look: Look, size: tuple[
     places = " and ".join(_at(look.measures[part, PLACE], size) for part in remark.parts)
     if remark.group == "missing":
         return (
-            f"nothing at {_at(arrangement.position(look, remark.place), size)}, where normal pictures have "
+            f"nothing at {_at(np.array(remark.where), size)}, where normal pictures have "
             f"a part of family {_letter(int(arrangement.places.family[remark.place]))}"
         )
     if remark.group == "extra":

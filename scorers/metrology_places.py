@@ -59,12 +59,17 @@ class Places:
                 break
         return max(found, key=lambda one: ((one[0] >= 0).sum(), -self._stray(*one)))
 
-    def located(self, side: np.ndarray, measures: np.ndarray, place: int) -> np.ndarray:
-        """Where in a picture a place is, (y, x) as shares of the longer side."""
-        chosen, _ = self.match(side, measures)
+    def located(self, chosen: np.ndarray, measures: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Where some of the places, int [P], are in a picture: [P, 2], (y, x) as shares of the longer side.
+
+        Args:
+            chosen: int [S], the part at each place, as `match` found it.
+            measures: [R, 12].
+            places: int [P].
+        """
         found = chosen >= 0
-        own = self.typical[place : place + 1, PLACE]
-        return align(self.typical[found][:, PLACE], measures[chosen[found], PLACE], own, self.alignment)[0]
+        own = self.typical[places][:, PLACE]
+        return align(self.typical[found][:, PLACE], measures[chosen[found], PLACE], own, self.alignment)
 
     def covered(self, side: np.ndarray, measures: np.ndarray, aligned: np.ndarray) -> np.ndarray:
         """Bool [S]: a part of the place's side that is much larger than what belongs there lies over the place.

@@ -277,5 +277,5 @@ def test_an_affine_change_is_undone_by_points_and_a_straying_one_counts_little()
 
 def test_points_on_a_line_are_aligned_along_it() -> None:
     targets = np.stack([np.linspace(0, 1, 6), np.full(6, 0.5)], axis=1)
-    points = targets + [0.1, -0.2]
+    points = targets + np.array([0.1, -0.2])
     assert align(points, targets, points, "affine") == pytest.approx(targets, abs=1e-6)
