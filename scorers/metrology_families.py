@@ -1,6 +1,7 @@
 """Which parts are of one family: alike in size and shape, in picture after picture."""
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -10,7 +11,10 @@ STEP = 0.5
 """Difference of log area, or of log elongation, that counts as one step."""
 LIKE = 1.8
 """Steps from a family's typical part at most for a part to be of it; parts within 1 of each other found a family."""
-
+TOGETHER = 0.8
+"""Share of the pictures that must have the usual number of two families together for them to take turns,"""
+STEADIER = 0.25
+"""and by how much it must be larger than the share that has the usual number of either."""
 TWO = 0.35
 """Log of how much larger than one part two touching ones are at least."""
 
@@ -72,6 +76,37 @@ def family_of(side: np.ndarray, measures: np.ndarray, sides: np.ndarray, typical
     distance = np.where(side[:, None] == sides, steps(measures[:, None], typical[None]), np.inf)
     nearest = distance.argmin(axis=1)
     return np.where(distance[np.arange(len(nearest)), nearest] <= LIKE, nearest, -1)
+
+
+def taking_turns(table: Table, kind: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """Return the family, int [K] from 0, of each kind of parts: those that take turns are one.
+
+    The number of long screws varies, and that of short ones, but there are four together: they take the same places.
+
+    Args:
+        table: of normal pictures.
+        kind: int [R] of its parts, -1 for none.
+        sides: int [K], of the kinds.
+    """
+    counts = np.stack([np.bincount(table.picture[kind == own], minlength=table.pictures) for own in range(len(sides))])
+    family = np.arange(len(sides))
+    while True:
+        best, pair = 0.0, None
+        for one, other in combinations(range(len(counts)), 2):
+            alone, together = max(_steady(counts[one]), _steady(counts[other])), _steady(counts[one] + counts[other])
+            if sides[one] == sides[other] and together >= max(TOGETHER, alone + STEADIER) and together > best:
+                best, pair = together, (one, other)
+        if pair is None:
+            return family
+        one, other = pair
+        counts[one] += counts[other]
+        counts, sides = np.delete(counts, other, axis=0), np.delete(sides, other)
+        family = np.where(family == other, one, family - (family > other))
+
+
+def _steady(counts: np.ndarray) -> float:
+    """Share of the pictures that have the usual number; counts int [N]."""
+    return float(np.bincount(counts).max() / len(counts))
 
 
 def taken_apart(parts: Parts, lab: np.ndarray, sides: np.ndarray, typical: np.ndarray, counts: np.ndarray) -> Parts:

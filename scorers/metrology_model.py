@@ -8,7 +8,7 @@ import torch
 
 from extractors.grounds import k_means
 from scorers.metrology_arrangement import GROUPS, Arrangement, Look, Remark
-from scorers.metrology_families import Table, families_of, family_of
+from scorers.metrology_families import Table, families_of, family_of, taking_turns
 from scorers.metrology_parts import PLACE
 
 CELLS = 6
@@ -31,11 +31,13 @@ class Model:
     """What normal pictures of a class consist of."""
 
     sides: np.ndarray
-    """int [K] of the families."""
+    """int [K] of the kinds of parts."""
     typical: np.ndarray
     """[K, 12]"""
+    family: np.ndarray
+    """int [K]: kinds that take turns, such as long and short screws of which there are four together, are one."""
     rasters: np.ndarray
-    """[A, K * cells] of the arrangements."""
+    """[A, families * cells] of the arrangements."""
     arrangements: tuple[Arrangement, ...]
     calm: np.ndarray
     """[A, groups]: half of the normal pictures stray by less."""
@@ -49,20 +51,21 @@ class Model:
         if not rows:
             return None
         sides, typical = table.side[rows], table.measures[rows]
-        family = family_of(table.side, table.measures, sides, typical)
-        own = [table.picture == place for place in range(table.pictures)]
-        looks = [Look(table.side[part], family[part], table.measures[part]) for part in own]
-        rasters = np.array([_raster(look, len(rows)) for look in looks])
+        kind = family_of(table.side, table.measures, sides, typical)
+        family = taking_turns(table, kind, sides)
+        looks = _looks(table, np.where(kind < 0, -1, family[kind]))
+        rasters = np.array([_raster(look, family.max() + 1) for look in looks])
         label = _arrangements(rasters)
         groups = [[look for look, place in zip(looks, label) if place == number] for number in range(label.max() + 1)]
-        arrangements = tuple(Arrangement.of(group, len(rows)) for group in groups)
+        arrangements = tuple(Arrangement.of(group, family.max() + 1) for group in groups)
         calm, reach = zip(*(_strays(one, group) for one, group in zip(arrangements, groups)), strict=True)
         centres = np.array([rasters[label == number].mean(axis=0) for number in range(label.max() + 1)])
-        return cls(sides, typical, centres, arrangements, np.array(calm), np.array(reach))
+        return cls(sides, typical, family, centres, arrangements, np.array(calm), np.array(reach))
 
     def look(self, side: np.ndarray, measures: np.ndarray) -> Look:
         """Return the parts of a picture with their families."""
-        return Look(side, family_of(side, measures, self.sides, self.typical), measures)
+        kind = family_of(side, measures, self.sides, self.typical)
+        return Look(side, np.where(kind < 0, -1, self.family[kind]), measures)
 
     def judge(self, look: Look) -> tuple[int, list[tuple[float, Remark]], float]:
         """Return the picture's arrangement, its remarks with how far each strays, and the picture's score.
@@ -70,7 +73,7 @@ class Model:
         1 is how far one in twenty normal pictures strays. The score is the largest stray, and `REST` of the sum of the
         largest of each group.
         """
-        raster = _raster(look, len(self.sides))
+        raster = _raster(look, self.family.max() + 1)
         own = int(np.square(self.rasters - raster).sum(axis=1).argmin())
         remarks = self.arrangements[own].remarks(look)
         strays = [(self._stray(own, remark), remark) for remark in remarks]
@@ -94,6 +97,11 @@ def _strays(arrangement: Arrangement, looks: Sequence[Look]) -> tuple[np.ndarray
             largest[number, group] = max(largest[number, group], remark.deviation)
     calm = np.quantile(largest, 0.5, axis=0)
     return calm, np.maximum(np.quantile(largest, 0.95, axis=0) - calm, CALM)
+
+
+def _looks(table: Table, family: np.ndarray) -> list[Look]:
+    own = [table.picture == place for place in range(table.pictures)]
+    return [Look(table.side[part], family[part], table.measures[part]) for part in own]
 
 
 def _raster(look: Look, families: int) -> np.ndarray:

@@ -32,14 +32,14 @@ def drawn(bars: Sequence[Bar], seed: int) -> Parts:
     return parts_of(~mask[None].astype(bool), lab, smallest=0.001)
 
 
-def pairs(seed: int, *, mismatched: bool = False) -> list[Bar]:
+def pairs(seed: int, *, mismatched: bool = False, either: tuple[int, int] = (30, 44)) -> list[Bar]:
     """Four bars; the two of a row are both long or both short."""
     rng = np.random.default_rng(seed)
     bars = []
     for y in (40, 120):
-        lengths = [rng.choice([30, 44])] * 2
+        lengths = [rng.choice(either)] * 2
         if mismatched and y == 40:
-            lengths[1] = 74 - lengths[0]
+            lengths[1] = sum(either) - lengths[0]
         for x, length in zip((40, 120), lengths):
             bars.append((x + rng.integers(-4, 5), y + rng.integers(-4, 5), length + rng.integers(-1, 2), 8.0))
     return bars
@@ -140,6 +140,20 @@ def test_a_pair_of_two_lengths_is_found_although_each_length_is_normal(in_pairs:
         findings, score = judged(in_pairs, pairs(seed, mismatched=True))
         assert score > 1.5 * normal
         assert any("ratio of length of the parts at" in finding.text for finding in findings[:3])
+
+
+def test_two_kinds_that_take_turns_at_the_same_places_are_one_family() -> None:
+    either = (22, 60)
+    model = learned([pairs(seed, either=either) for seed in range(40)])
+    assert (len(model.sides), model.arrangements[0].usual_counts) == (2, (4,))
+    normal = normal_scores(model, [pairs(seed, either=either) for seed in range(200, 220)])
+    for seed in range(100, 106):
+        assert judged(model, pairs(seed, mismatched=True, either=either))[1] > 1.5 * normal
+
+
+def test_two_kinds_of_which_there_is_a_number_each_stay_two_families() -> None:
+    model = learned([three(seed, (70, 70, 22)) for seed in range(40)])
+    assert model.arrangements[0].usual_counts in {(2, 1), (1, 2)}
 
 
 def test_a_part_that_is_too_long_for_its_place_is_found(in_pairs: Model) -> None:
