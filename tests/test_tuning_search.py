@@ -1,6 +1,8 @@
 """The search: repeatable, hard to kill, honest about what failed; with formulas in place of detectors."""
 
 import os
+import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,6 +65,42 @@ def test_a_killed_search_goes_on_as_if_nothing_had_happened(sampler: str, tmp_pa
     assert [trial.point for trial in after] == [trial.point for trial in whole]
     assert [trial.measured for trial in after] == [trial.measured for trial in whole]
     assert [trial.number for trial in after] == [0, 1, 2, 3, 5, 6, 7]
+
+
+def nobodys(search: Search, last: Callable[[], None]) -> int:
+    """Draw a trial in another process, which does `last` before the trial says whose it is."""
+    child = os.fork()
+    if child == 0:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(optuna.Trial, "set_user_attr", lambda *_: last())
+            attempt(search, lambda *_: os._exit(1))
+    return child
+
+
+def test_a_search_killed_before_its_trial_says_whose_it_is_goes_on_at_once(tmp_path: Path) -> None:
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    whole = go_on(search_in(tmp_path / "whole"), 5)
+    search = search_in(tmp_path / "killed")
+    go_on(search, 3)
+    os.waitpid(nobodys(search, lambda: os._exit(9)), 0)
+    after = go_on(search, 2)
+    assert [(trial.point, trial.measured) for trial in after] == [(trial.point, trial.measured) for trial in whole]
+
+
+def test_a_trial_that_does_not_say_yet_whose_it_is_is_left_alone_while_that_may_live(tmp_path: Path) -> None:
+    search = search_in(tmp_path)
+    child = nobodys(search, lambda: time.sleep(60))
+    try:
+        while not trials_of(search):
+            time.sleep(0.01)
+        assert [trial.state for trial in trials_of(search)] == ["running"]
+        assert [trial.state for trial in go_on(search, 1)] == ["running", "finished"]
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert [trial.state for trial in trials_of(search)] == ["finished"]
+    assert go_on(search, 1)[-1].point == DEFAULT
 
 
 def test_a_trial_that_kills_every_process_is_given_up(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import optuna
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
-from ensemble_ad.tuning.owner import is_gone
+from ensemble_ad.tuning.owner import announced_at, is_gone, process_of, this_process
 from ensemble_ad.tuning.trials import State, Trial
 
 GRACE = 120
@@ -16,6 +16,8 @@ RETRIES = 2
 """Times that a trial whose process died is tried again."""
 DEADLY = f"its process died {RETRIES + 1} times: killed, or out of memory"
 
+_DRAWER = "drawer: "
+"""Attribute of a study, one for each process that ever drew a trial: the owner of the trial it drew last."""
 _AGAIN = "again"
 """Attribute of a trial that was interrupted and is tried again: the number of the first try."""
 
@@ -26,13 +28,18 @@ def begun(study: optuna.Study) -> list[Trial]:
     return [_plain(trial) for trial in trials if trial.state != TrialState.WAITING and _state(trial) != "killed"]
 
 
+def announce(study: optuna.Study, owner: str) -> None:
+    """Write down that a process is about to draw a trial, for the moment in which the trial is there and nobody's."""
+    study.set_user_attr(f"{_DRAWER}{process_of(owner)}", owner)
+
+
 def free_the_dead(study: optuna.Study) -> None:
     """Fail the running trials whose process on this machine is gone, and queue them again.
 
     A database also notices those of other machines, by their heartbeat.
     """
     for trial in study.get_trials(states=[TrialState.RUNNING]):
-        if _is_dead(trial):
+        if _is_dead(trial, study):
             with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process was quicker
                 study.tell(trial.number, state=TrialState.FAIL)
                 try_again(study, trial)
@@ -90,9 +97,19 @@ def _plain(trial: FrozenTrial) -> Trial:
     )
 
 
-def _is_dead(trial: FrozenTrial) -> bool:
+def _is_dead(trial: FrozenTrial, study: optuna.Study) -> bool:
     owner = trial.user_attrs.get("owner")
     if owner is not None:
         return is_gone(owner)
     started = trial.datetime_start  # killed before it could say whose it is
-    return started is not None and (datetime.now() - started).total_seconds() > GRACE
+    if started is None:
+        return False
+    return (datetime.now() - started).total_seconds() > GRACE or not _may_be_owned(started, study)
+
+
+def _may_be_owned(started: datetime, study: optuna.Study) -> bool:
+    """Whether another living process had announced a trial before this one began, and has none yet."""
+    announced = {owner for key, owner in study.user_attrs.items() if key.startswith(_DRAWER)}
+    found = {trial.user_attrs.get("owner") for trial in study.get_trials(deepcopy=False)}
+    waiting = (owner for owner in announced - found if process_of(owner) != process_of(this_process()))
+    return any(announced_at(owner) <= started.timestamp() and not is_gone(owner) for owner in waiting)

@@ -12,6 +12,20 @@ def this_process() -> str:
     return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()} {time.time()}"
 
 
+def process_of(owner: str) -> str:
+    """Return the part of an owner that is the same for all trials of its process."""
+    return owner.rpartition(" ")[0]
+
+
+def announced_at(owner: str) -> float:
+    """Return when the owner was made, in seconds since 1970.
+
+    >>> announced_at("host 17 1000.0 1003.5")
+    1003.5
+    """
+    return float(owner.rpartition(" ")[2])
+
+
 def is_gone(owner: str) -> bool:
     """Whether the process was one of this machine and has ended; False for one that cannot be seen from here.
 

@@ -75,11 +75,12 @@ def attempt(search: Search, evaluate: Evaluate) -> None:
 
     What a trial cannot help ends here: StoreError is raised, and faults of the program are kept as its reason.
     """
-    from ensemble_ad.tuning.kept import free_the_dead, queue_interrupted
+    from ensemble_ad.tuning.kept import announce, free_the_dead, queue_interrupted
 
     with _opened(search) as study:
         free_the_dead(study)
         owner = this_process()
+        announce(study, owner)
 
         def objective(trial: "optuna.Trial") -> list[float]:
             trial.set_user_attr("owner", owner)
