@@ -13,7 +13,7 @@ import pytest
 from small_study import NOISE, RULE, SIGMA, SPACE, bowl, go_on, search_in, small_study
 
 from ensemble_ad.errors import ConfigError, StoreError
-from ensemble_ad.tuning.kept import RETRIES
+from ensemble_ad.tuning.kept import RETRIES, free_the_dead
 from ensemble_ad.tuning.owner import is_gone, this_process
 from ensemble_ad.tuning.search import Search, attempt, begin, importances, trials_of
 from ensemble_ad.tuning.space import Point, Space
@@ -101,6 +101,23 @@ def test_a_trial_that_does_not_say_yet_whose_it_is_is_left_alone_while_that_may_
         os.waitpid(child, 0)
     assert [trial.state for trial in trials_of(search)] == ["finished"]
     assert go_on(search, 1)[-1].point == DEFAULT
+
+
+def test_a_trial_that_says_whose_it_is_while_another_process_looks_is_left_alone(tmp_path: Path) -> None:
+    search = search_in(tmp_path)
+
+    def look(point: Point, _report: Any) -> dict[str, float]:
+        with pytest.MonkeyPatch.context() as patch, reached(search.storage, "") as storage:
+            study = optuna.load_study(study_name=search.name, storage=storage)
+            (early,) = study.get_trials()
+            early.user_attrs = {}
+            real = study.get_trials
+            patch.setattr(study, "get_trials", lambda **asked: [early] if "states" in asked else real(**asked))
+            free_the_dead(study)
+        return bowl(point)
+
+    attempt(search, look)
+    assert [trial.state for trial in trials_of(search)] == ["finished"]
 
 
 def test_a_trial_that_kills_every_process_is_given_up(tmp_path: Path) -> None:

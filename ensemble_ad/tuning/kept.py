@@ -40,7 +40,7 @@ def free_the_dead(study: optuna.Study) -> None:
     """
     for trial in study.get_trials(states=[TrialState.RUNNING]):
         if _is_dead(trial, study):
-            with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process was quicker
+            with suppress(optuna.exceptions.UpdateFinishedTrialError, ValueError):  # another process was quicker
                 study.tell(trial.number, state=TrialState.FAIL)
                 try_again(study, trial)
 
@@ -104,7 +104,8 @@ def _is_dead(trial: FrozenTrial, study: optuna.Study) -> bool:
     started = trial.datetime_start  # killed before it could say whose it is
     if started is None:
         return False
-    return (datetime.now() - started).total_seconds() > GRACE or not _may_be_owned(started, study)
+    late = (datetime.now() - started).total_seconds() > GRACE
+    return late or not (_may_be_owned(started, study) or _has_an_owner_by_now(trial, study))
 
 
 def _may_be_owned(started: datetime, study: optuna.Study) -> bool:
@@ -113,3 +114,8 @@ def _may_be_owned(started: datetime, study: optuna.Study) -> bool:
     found = {trial.user_attrs.get("owner") for trial in study.get_trials(deepcopy=False)}
     waiting = (owner for owner in announced - found if process_of(owner) != process_of(this_process()))
     return any(announced_at(owner) <= started.timestamp() and not is_gone(owner) for owner in waiting)
+
+
+def _has_an_owner_by_now(trial: FrozenTrial, study: optuna.Study) -> bool:
+    """Whether the process that seemed to have no trial had this one; looked at last, for a trial keeps its owner."""
+    return "owner" in study.get_trials(deepcopy=False)[trial.number].user_attrs
