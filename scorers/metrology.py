@@ -6,9 +6,9 @@ against the rest of a family, and in ascending order whatever the places.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -18,10 +18,11 @@ from extractors.backbone import Backbone
 from extractors.grounds import Grounds
 from extractors.protocol import Scoring, check_fitted, check_images
 from extractors.ranges import check_range
+from scorers.metrology_bulk import bulk_of
 from scorers.metrology_families import Table, families_of, family_of, taken_apart
 from scorers.metrology_findings import TOLD, Finding, findings_of
 from scorers.metrology_model import Model
-from scorers.metrology_parts import MEASURES, PLACE, Parts, parts_of
+from scorers.metrology_parts import PLACE, Parts, parts_of
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Metrology(Scoring):
     """What the model was learned from."""
     model_: Model | None = field(default=None, init=False, repr=False)
     """None for a class without components."""
-    split_: Callable[[Parts, np.ndarray], Parts] = field(init=False, repr=False)
+    split_: Callable[["Seen"], "Seen"] = field(init=False, repr=False)
     """Takes touching parts of a picture apart."""
 
     def check(self) -> None:
@@ -67,17 +68,17 @@ class Metrology(Scoring):
         self.size_ = one_size(images)
         self.grounds_ = Grounds(Backbone(self.backbone, tuple(self.layers), self.weights), seed=self.seed).fit(images)
         seen = [found for batch in images for found in self._seen(batch)]
-        self.grounds_.keep(used := _useful(_table([parts for parts, _ in seen]), self.recurrence))
-        seen = [(_of_grounds(parts, used), lab) for parts, lab in seen]
-        split = _splitter(_table([parts for parts, _ in seen]), self.recurrence)
-        return self._learn(_table([split(parts, lab) for parts, lab in seen]))
+        self.grounds_.keep(used := _useful(_table(seen), self.recurrence))
+        seen = [_of_grounds(one, used) for one in seen]
+        split = _splitter(_table(seen), self.recurrence)
+        return self._learn(_table([split(one) for one in seen]))
 
     def detect(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Score each picture by its findings; the map has the parts and places they are about."""
         maps, scores = [], []
-        for parts, lab in self._found(images):
-            found, score = self._findings(parts, lab.shape[:2])
-            heat = np.zeros(lab.shape[:2], np.float32)
+        for seen in self._found(images):
+            found, score = self._findings(seen)
+            heat = np.zeros(self.size_, np.float32)
             for finding in reversed(found):  # the largest last: it counts where several lie over each other
                 np.copyto(heat, finding.score, where=finding.mask)
             scores.append(score)
@@ -86,7 +87,7 @@ class Metrology(Scoring):
 
     def explain(self, images: Tensor) -> list[list[Finding]]:
         """Say of each picture of `[N, 3, H, W]` what is unusual, the most unusual first."""
-        found = [self._findings(parts, lab.shape[:2])[0] for parts, lab in self._found(images)]
+        found = [self._findings(seen)[0] for seen in self._found(images)]
         return [[finding for finding in findings if finding.score >= TOLD] for findings in found]
 
     def state(self) -> dict[str, Tensor]:
@@ -98,6 +99,7 @@ class Metrology(Scoring):
             "picture": torch.from_numpy(self.table_.picture),
             "side": torch.from_numpy(self.table_.side),
             "measures": torch.from_numpy(self.table_.measures),
+            "bulk": torch.from_numpy(self.table_.bulk),
         }
         return {f"grounds.{name}": rows for name, rows in self.grounds_.state().items()} | table
 
@@ -106,7 +108,7 @@ class Metrology(Scoring):
         own = {name.removeprefix("grounds."): rows for name, rows in state.items() if name.startswith("grounds.")}
         self.grounds_ = Grounds(Backbone(self.backbone, tuple(self.layers), self.weights), seed=self.seed).restore(own)
         self.size_ = (int(state["size"][0]), int(state["size"][1]))
-        columns = (state[name].numpy() for name in ("picture", "side", "measures"))
+        columns = (state[name].numpy() for name in ("picture", "side", "measures", "bulk"))
         return self._learn(Table(int(state["pictures"]), *columns))
 
     def _learn(self, table: Table) -> Self:
@@ -116,23 +118,31 @@ class Metrology(Scoring):
             log.warning("metrology: no part recurs in the %d normal pictures; every score will be 0", table.pictures)
         return self
 
-    def _seen(self, images: Tensor) -> Iterator[tuple[Parts, np.ndarray]]:
-        """(parts, the picture in Lab uint8 [H, W, 3]) of each picture."""
+    def _seen(self, images: Tensor) -> Iterator["Seen"]:
         for masks, lab in self.grounds_.masks(check_images(images).cpu().float()):
-            yield parts_of(masks, lab, self.smallest), lab
+            yield Seen(parts_of(masks, lab, self.smallest), masks, lab)
 
-    def _found(self, images: Tensor) -> Iterator[tuple[Parts, np.ndarray]]:
+    def _found(self, images: Tensor) -> Iterator["Seen"]:
         check_fitted(self, getattr(self, "table_", None))
         if check_images(images).shape[2:] != self.size_:
             found = " x ".join(map(str, images.shape[2:]))
             raise ValueError(
                 f"expected pictures of the size learned from, {self.size_[0]} x {self.size_[1]}, got {found}"
             )
-        for parts, lab in self._seen(images):
-            yield self.split_(parts, lab), lab
+        yield from map(self.split_, self._seen(images))
 
-    def _findings(self, parts: Parts, size: tuple[int, int]) -> tuple[list[Finding], float]:
-        return findings_of(self.model_, parts, size) if self.model_ is not None else ([], 0.0)
+    def _findings(self, seen: "Seen") -> tuple[list[Finding], float]:
+        return findings_of(self.model_, seen.parts, seen.masks) if self.model_ is not None else ([], 0.0)
+
+
+class Seen(NamedTuple):
+    """What there is in one picture."""
+
+    parts: Parts
+    masks: np.ndarray
+    """bool [G, H, W]: where each ground is."""
+    lab: np.ndarray
+    """uint8 [H, W, 3]"""
 
 
 def one_size(images: Iterable[Tensor]) -> tuple[int, int]:
@@ -147,29 +157,31 @@ def one_size(images: Iterable[Tensor]) -> tuple[int, int]:
     return sizes[0]
 
 
-def _table(pictures: list[Parts]) -> Table:
+def _table(pictures: Sequence[Seen]) -> Table:
     return Table(
         len(pictures),
-        np.concatenate([np.full(len(parts.regions), number) for number, parts in enumerate(pictures)]),
-        np.concatenate([parts.sides for parts in pictures]),
-        np.concatenate([parts.measures for parts in pictures] or [np.zeros((0, len(MEASURES)))]),
+        np.concatenate([np.full(len(seen.parts.regions), number) for number, seen in enumerate(pictures)]),
+        np.concatenate([seen.parts.sides for seen in pictures]),
+        np.concatenate([seen.parts.measures for seen in pictures]),
+        np.stack([bulk_of(seen.parts, seen.masks) for seen in pictures]),
     )
 
 
-def _of_grounds(parts: Parts, used: list[int]) -> Parts:
-    """The parts on the grounds `used`, renumbered."""
-    rows = [row for row, region in enumerate(parts.regions) if region.ground in used]
-    regions = (parts.regions[row] for row in rows)
-    return Parts(tuple(region._replace(ground=used.index(region.ground)) for region in regions), parts.measures[rows])
+def _of_grounds(seen: Seen, used: list[int]) -> Seen:
+    """What there is on the grounds `used`, renumbered."""
+    rows = [row for row, region in enumerate(seen.parts.regions) if region.ground in used]
+    regions = (seen.parts.regions[row] for row in rows)
+    renumbered = tuple(region._replace(ground=used.index(region.ground)) for region in regions)
+    return Seen(Parts(renumbered, seen.parts.measures[rows]), seen.masks[used], seen.lab)
 
 
-def _splitter(table: Table, recurrence: float) -> Callable[[Parts, np.ndarray], Parts]:
-    """What takes the parts of a picture, and the picture in Lab, and takes touching ones apart."""
+def _splitter(table: Table, recurrence: float) -> Callable[[Seen], Seen]:
+    """What takes touching parts of a picture apart."""
     rows = families_of(table, recurrence)
     sides, typical = table.side[rows], table.measures[rows]
     family = family_of(table.side, table.measures, sides, typical)
     counts = np.array([(family == own).sum() for own in range(len(rows))]) / table.pictures
-    return lambda parts, lab: taken_apart(parts, lab, sides, typical, counts)
+    return lambda seen: seen._replace(parts=taken_apart(seen.parts, seen.lab, sides, typical, counts))
 
 
 def _useful(table: Table, recurrence: float) -> list[int]:

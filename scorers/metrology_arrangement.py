@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scorers.metrology_bulk import moved, much_larger, points_of
+from scorers.metrology_families import TWO
 from scorers.metrology_parts import AREA, COLOUR, LENGTH, MEASURES, PLACE, WIDTH
 from scorers.metrology_places import STEADY, Places, places_of
 from scorers.usual import Usual, usual
@@ -20,9 +22,15 @@ SORTED = (AREA, LENGTH, WIDTH)
 MOST_SORTED = 24
 """Parts of a family whose measures are put in order."""
 CERTAIN = 10.0
-"""What something that no normal picture has counts as, in standard deviations; what one in ten has counts nothing."""
+"""What something that no normal picture has counts as, in standard deviations."""
+COMMON = 0.1
+"""Share of the normal pictures from which on what they have counts nothing."""
 LEAST_FAMILY = 3
 """Places of a family from which on a part is compared with the rest."""
+PIECE = 1.4
+"""Log of how much larger than a part that is at no place must be what lies there in other pictures, for it to be a
+piece of that: four times as large."""
+A_PIECE = -2
 WORTH = 2.0
 """Standard deviations from which on a number is remarked; of each group, the largest one always is."""
 GROUPS = ("place", "like", "pair", "order", "missing", "extra", "count", "part")
@@ -34,9 +42,11 @@ class Look(NamedTuple):
     side: np.ndarray
     """int [R], see `Parts.sides`."""
     family: np.ndarray
-    """int [R], -1 for none."""
+    """int [R], -1 for none, `A_PIECE` for a piece of something."""
     measures: np.ndarray
     """[R, 12]"""
+    bulk: np.ndarray
+    """int8 [G, h, w], see `bulk_of`."""
 
 
 class Remark(NamedTuple):
@@ -52,21 +62,29 @@ class Remark(NamedTuple):
     where: tuple[float, float] = (0.0, 0.0)
     """(y, x) of that place in the picture, shares of the longer side."""
     number: int = -1
-    """Column in the group's numbers."""
+    """Column in the group's numbers; for what is missing 1 where something larger lies there, else 0."""
     value: float = 0.0
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """What a picture's parts come to, by group, NaN where a part is missing."""
+class Match(NamedTuple):
+    """Which parts of a picture are at which places."""
 
     chosen: np.ndarray
     """int [S]: the part at each place, -1 for none."""
     aligned: np.ndarray
     """[R, 2]: places of the parts once the picture is aligned."""
-    empty: np.ndarray
-    """bool [S]: no part is at the place, nor does a larger one, such as two that touch, lie over it."""
-    groups: dict[str, np.ndarray]
+    covered: np.ndarray
+    """bool [S]: something larger than what belongs there lies over the place, such as two parts that touch."""
+
+    @property
+    def empty(self) -> np.ndarray:
+        """Bool [S]: nothing is at the place."""
+        return (self.chosen < 0) & ~self.covered
+
+    @property
+    def loose(self) -> np.ndarray:
+        """Bool [R]: the part is at no place."""
+        return ~np.isin(np.arange(len(self.aligned)), self.chosen)
 
 
 @dataclass(frozen=True)
@@ -77,14 +95,18 @@ class Arrangement:
     usual_counts: tuple[int, ...]
     """Parts of each family in most pictures; 0 where the number varies."""
     counts: np.ndarray
-    """int [N, families + 1] of the normal pictures; the last one is of no family."""
+    """int [N, families + 1] of the normal pictures, see `_counts`."""
     empty: np.ndarray
     """[S]: share of the normal pictures with nothing at a place."""
+    overlap: float
+    """Share of the normal pictures with a place that something larger lies over."""
     ranges: dict[str, Usual]
     seen: tuple[np.ndarray, np.ndarray, np.ndarray]
     """Side [R], picture [R] and description [R, 7] of every part of the normal pictures."""
     loose: np.ndarray
     """bool [R]: those that are at no place."""
+    bulk: np.ndarray
+    """int8 [N, G, h, w] of the normal pictures, aligned."""
     unit: float
     """Distance from the parts of other normal pictures that 95 of 100 normal parts keep."""
 
@@ -96,25 +118,28 @@ class Arrangement:
     @classmethod
     def of(cls, looks: Sequence[Look], families: int) -> "Arrangement":
         """Learn from normal pictures."""
-        places = places_of(looks, families)
-        counts = np.array([_counts(look, families) for look in looks])
+        places = places_of([(look.side, look.family, look.measures) for look in looks], families)
+        matches = [_matched(look, places) for look in looks]
+        bulk = np.array([_aligned(look, match, places) for look, match in zip(looks, matches)])
+        wholes = [_wholes(look, match, bulk, own) for own, (look, match) in enumerate(zip(looks, matches))]
+        looks = [_without_pieces(look, own) for look, own in zip(looks, wholes)]
+        overlap = float(np.mean([match.covered.any() for match in matches]))
+        counts = np.array([_counts(look, match, places, families, overlap) for look, match in zip(looks, matches)])
         steady = [int(np.bincount(column).argmax()) for column in counts[:, :-1].T]
         usual_counts = tuple(
             number if (counts[:, family] == number).mean() >= STEADY else 0 for family, number in enumerate(steady)
         )
-        found = [_numbers(look, places, usual_counts) for look in looks]
+        found = [_numbers(look, match, places, usual_counts) for look, match in zip(looks, matches)]
         ranges = {
-            group: usual(np.array([numbers.groups[group] for numbers in found]), exact)
+            group: usual(np.array([groups[group] for groups in found]), exact)
             for group, exact in _exactness(places, usual_counts).items()
             if len(exact)
         }
-        empty = np.mean([numbers.empty for numbers in found], axis=0)
+        empty = np.mean([match.empty for match in matches], axis=0)
         picture = np.concatenate([np.full(len(look.side), place) for place, look in enumerate(looks)])
         side = np.concatenate([look.side for look in looks])
-        described = np.concatenate([_described(look, numbers.aligned) for look, numbers in zip(looks, found)])
-        loose = np.concatenate(
-            [~np.isin(np.arange(len(look.side)), numbers.chosen) for look, numbers in zip(looks, found)]
-        )
+        described = np.concatenate([_described(look, match.aligned) for look, match in zip(looks, matches)])
+        loose = np.concatenate([match.loose for match in matches])
         own = np.concatenate(
             [
                 _nearest(side[rows], described[rows], side[~rows], described[~rows])
@@ -122,61 +147,64 @@ class Arrangement:
             ]
         )
         unit = max(float(np.quantile(own[np.isfinite(own)], 0.95)), 0.25) if np.isfinite(own).any() else 1.0
-        return cls(places, usual_counts, counts, empty, ranges, (side, picture, described), loose, unit)
+        return cls(places, usual_counts, counts, empty, overlap, ranges, (side, picture, described), loose, bulk, unit)
 
     def remarks(self, look: Look, without: int = -1) -> list[Remark]:
         """Everything that was measured of a picture and how far each number is off, largest first in each group.
 
         `without` leaves one normal picture out of what single parts are compared with.
         """
-        numbers = _numbers(look, self.places, self.usual_counts)
+        match = _matched(look, self.places)
+        wholes = _wholes(look, match, self.bulk, without)
+        look = _without_pieces(look, wholes)
+        numbers = _numbers(look, match, self.places, self.usual_counts)
         found = [
             Remark(
                 group,
                 float(off[column]),
-                _owners(group, int(column), self, look, numbers),
+                _owners(group, int(column), self, look, match),
                 number=int(column),
-                value=float(numbers.groups[group][column]),
+                value=float(numbers[group][column]),
             )
             for group, ranges in self.ranges.items()
-            for off in (ranges.deviation(numbers.groups[group]),)
+            for off in (ranges.deviation(numbers[group]),)
             for column in np.flatnonzero(off >= min(WORTH, off.max()))
             if off[column] > 0
         ]
-        found += self._missing(look, numbers) + self._extra(look, numbers, without) + self._miscounted(look)
-        found += self._strange(look, numbers, without)
+        found += self._missing(look, match) + self._extra(look, match, wholes, without)
+        found += self._miscounted(look, match) + self._strange(look, match, without)
         return sorted(found, key=lambda remark: (GROUPS.index(remark.group), -remark.deviation))
 
-    def _missing(self, look: Look, numbers: Numbers) -> list[Remark]:
-        gone = np.flatnonzero(numbers.empty)
-        where = self.places.located(numbers.chosen, look.measures, gone).tolist() if len(gone) else []
+    def _missing(self, look: Look, match: Match) -> list[Remark]:
+        gone = np.flatnonzero(match.chosen < 0)
+        where = _located(self.places, look, match.chosen, gone).tolist()
+        share = np.where(match.covered, np.maximum(self.empty, self.overlap), self.empty)
         return [
-            Remark("missing", _rarity(self.empty[place]), place=place, where=(y, x))
+            Remark("missing", _rarity(share[place]), place=place, where=(y, x), number=int(match.covered[place]))
             for place, (y, x) in zip(gone.tolist(), where)
         ]
 
-    def _extra(self, look: Look, numbers: Numbers, without: int) -> list[Remark]:
+    def _extra(self, look: Look, match: Match, wholes: np.ndarray, without: int) -> list[Remark]:
         """Parts at no place, although their family has places, by how many normal pictures have a like one there.
 
         Normal parts that are at a place do not count: close to a row of holes, one more hole is no normal hole.
         """
-        loose = np.setdiff1d(np.arange(len(look.side)), numbers.chosen)
-        loose = loose[np.isin(look.family[loose], self.places.family)]
+        loose = np.flatnonzero(match.loose & np.isin(look.family, self.places.family))
         side, picture, described = self.seen
         rest = (picture != without) & self.loose
         finer = np.r_[np.ones(described.shape[1] - 2), 2, 2]
-        own = _described(look, numbers.aligned)[loose] * finer
+        own = _described(look, match.aligned)[loose] * finer
         near = _squares(look.side[loose], own, side[rest], described[rest] * finer) <= 1
         pictures = len(self.counts) - (without >= 0)
         share = [len(np.unique(picture[rest][row])) / pictures for row in near]
         return [
-            Remark("extra", _rarity(seen), (int(part),), number=int(look.family[part]))
+            Remark("extra", _rarity(max(seen, wholes[part])), (int(part),), number=int(look.family[part]))
             for part, seen in zip(loose, share)
         ]
 
-    def _miscounted(self, look: Look) -> list[Remark]:
+    def _miscounted(self, look: Look, match: Match) -> list[Remark]:
         found = []
-        for family, count in enumerate(_counts(look, len(self.usual_counts))):
+        for family, count in enumerate(_counts(look, match, self.places, len(self.usual_counts), self.overlap)):
             normal = self.normal_counts[family]
             off = _rarity((np.abs(self.counts[:, family] - normal) >= abs(count - normal)).mean())
             if count != normal and off > 0:
@@ -185,26 +213,58 @@ class Arrangement:
                 found.append(Remark("count", off, parts, number=family, value=float(count)))
         return found
 
-    def _strange(self, look: Look, numbers: Numbers, without: int) -> list[Remark]:
+    def _strange(self, look: Look, match: Match, without: int) -> list[Remark]:
         side, picture, described = self.seen
         rest = picture != without
-        off = _nearest(look.side, _described(look, numbers.aligned), side[rest], described[rest])
+        off = _nearest(look.side, _described(look, match.aligned), side[rest], described[rest])
         return [Remark("part", min(2 * value / self.unit, CERTAIN), (part,)) for part, value in enumerate(off.tolist())]
 
 
-def _numbers(look: Look, places: Places, usual_counts: Sequence[int]) -> Numbers:
-    groups = {"order": _ordered(look, usual_counts)}
+def _matched(look: Look, places: Places) -> Match:
     chosen, aligned = places.match(look.side, look.measures)
-    found = chosen >= 0
-    table = np.full((len(chosen), len(MEASURES)), np.nan)
-    table[found] = look.measures[chosen[found]]
-    table[found, PLACE] = aligned[chosen[found]] - places.typical[found, PLACE]
-    groups["place"] = table.ravel()
-    groups["like"] = _against_rest(table[:, : PLACE.start], places.family).ravel()
+    gone, covered = np.flatnonzero(chosen < 0), np.zeros(len(chosen), bool)
+    where = _located(places, look, chosen, gone)
+    covered[gone] = much_larger(look.bulk[None], places.side[gone], places.typical[gone], where, TWO)[0]
+    return Match(chosen, aligned, covered)
+
+
+def _located(places: Places, look: Look, chosen: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Where `some` of the places, int [P], are in a picture, [P, 2]."""
+    return places.located(chosen, look.measures, places.typical[some][:, PLACE])
+
+
+def _aligned(look: Look, match: Match, places: Places) -> np.ndarray:
+    """The bulk of a picture as it would be if its parts were at their places."""
+    return moved(look.bulk, places.located(match.chosen, look.measures, points_of(look.bulk)))
+
+
+def _wholes(look: Look, match: Match, bulk: np.ndarray, without: int) -> np.ndarray:
+    """[R]: share of the normal pictures but `without` where a loose part would be a piece of something much larger."""
+    loose, share = np.flatnonzero(match.loose), np.zeros(len(look.side))
+    larger = much_larger(bulk, look.side[loose], look.measures[loose], match.aligned[loose], PIECE)
+    if without >= 0:
+        larger = np.delete(larger, without, axis=0)
+    share[loose] = larger.mean(axis=0)
+    return share
+
+
+def _without_pieces(look: Look, wholes: np.ndarray) -> Look:
+    return look._replace(family=np.where(wholes > COMMON, A_PIECE, look.family))
+
+
+def _numbers(look: Look, match: Match, places: Places, usual_counts: Sequence[int]) -> dict[str, np.ndarray]:
+    """What a picture's parts come to, by group, NaN where a part is missing."""
+    found = match.chosen >= 0
+    table = np.full((len(found), len(MEASURES)), np.nan)
+    table[found] = look.measures[match.chosen[found]]
+    table[found, PLACE] = match.aligned[match.chosen[found]] - places.typical[found, PLACE]
     one, other = np.array(places.pairs, int).reshape(-1, 2).T
-    groups["pair"] = (table[:, COMPARED][one] - table[:, COMPARED][other]).ravel()
-    empty = ~found & ~places.covered(look.side, look.measures, aligned)
-    return Numbers(chosen, aligned, empty, groups)
+    return {
+        "order": _ordered(look, usual_counts),
+        "place": table.ravel(),
+        "like": _against_rest(table[:, : PLACE.start], places.family).ravel(),
+        "pair": (table[:, COMPARED][one] - table[:, COMPARED][other]).ravel(),
+    }
 
 
 def _against_rest(table: np.ndarray, family: np.ndarray) -> np.ndarray:
@@ -243,15 +303,15 @@ def _exactness(places: Places, usual_counts: Sequence[int]) -> dict[str, np.ndar
     return found
 
 
-def _owners(group: str, column: int, own: Arrangement, look: Look, numbers: Numbers) -> tuple[int, ...]:
+def _owners(group: str, column: int, own: Arrangement, look: Look, match: Match) -> tuple[int, ...]:
     """The parts that a number is of."""
     if group == "order":
         return _ordered_owners(column, own.usual_counts, look)
     if group == "pair":
         pair = own.places.pairs[column // len(COMPARED)]
-        return tuple(int(numbers.chosen[place]) for place in pair)
+        return tuple(int(match.chosen[place]) for place in pair)
     width = len(MEASURES) if group == "place" else PLACE.start
-    return (int(numbers.chosen[column // width]),)
+    return (int(match.chosen[column // width]),)
 
 
 def order_number(column: int, usual_counts: Sequence[int]) -> tuple[int, int, int]:
@@ -272,13 +332,16 @@ def _ordered_owners(column: int, usual_counts: Sequence[int], look: Look) -> tup
     return (int(ascending[rank]),) if rank < count else tuple(int(row) for row in ascending[rank - count :][:2])
 
 
-def _counts(look: Look, families: int) -> np.ndarray:
-    return np.bincount(np.where(look.family < 0, families, look.family), minlength=families + 1)
+def _counts(look: Look, match: Match, places: Places, families: int, overlap: float) -> np.ndarray:
+    """Int [families + 1]: parts of each family, then of none; those under something larger if `overlap` is common."""
+    own = np.where(look.family == -1, families, look.family)[look.family != A_PIECE]
+    under = places.family[match.covered & (overlap >= COMMON)]
+    return np.bincount(np.append(own, under), minlength=families + 1)
 
 
 def _rarity(share: float) -> float:
     """What something that this share of the normal pictures has counts as."""
-    return CERTAIN * max(0.0, 1 - 10 * float(share))
+    return CERTAIN * max(0.0, 1 - float(share) / COMMON)
 
 
 def _described(look: Look, aligned: np.ndarray) -> np.ndarray:

@@ -30,6 +30,8 @@ class Table:
     """int [R], what surrounds each part, see `Parts.sides`; a family's parts have one side."""
     measures: np.ndarray
     """[R, 12]"""
+    bulk: np.ndarray
+    """int8 [pictures, G, h, w]"""
 
 
 def steps(one: np.ndarray, other: np.ndarray) -> np.ndarray:

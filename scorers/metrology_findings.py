@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from scorers.metrology_arrangement import COMPARED, Arrangement, Look, Remark, order_number
+from scorers.metrology_bulk import bulk_of
 from scorers.metrology_model import Model
 from scorers.metrology_parts import ALONG, AREA, HEAD, LENGTH, MEASURES, PLACE, WIDTH, Parts
 
@@ -32,9 +33,10 @@ class Finding(NamedTuple):
         return self.text
 
 
-def findings_of(model: Model, parts: Parts, size: tuple[int, int]) -> tuple[list[Finding], float]:
-    """Return the findings of a picture of `size` (H, W), the most unusual first, and its score."""
-    look = model.look(parts.sides, parts.measures)
+def findings_of(model: Model, parts: Parts, masks: np.ndarray) -> tuple[list[Finding], float]:
+    """Return the findings of a picture, the most unusual first, and its score; `masks` [G, H, W] are its grounds."""
+    size = masks.shape[1], masks.shape[2]
+    look = model.look(parts.sides, parts.measures, bulk_of(parts, masks))
     own, strays, score = model.judge(look)
     arrangement = model.arrangements[own]
     told = _told(strays, len(parts.regions))
@@ -95,10 +97,10 @@ def _draw(mask: np.ndarray, arrangement: Arrangement, remark: Remark) -> None:
 def _sentence(remark: Remark, arrangement: Arrangement, look: Look, size: tuple[int, int]) -> str:
     places = " and ".join(_at(look.measures[part, PLACE], size) for part in remark.parts)
     if remark.group == "missing":
-        return (
-            f"nothing at {_at(np.array(remark.where), size)}, where normal pictures have "
-            f"a part of family {_letter(int(arrangement.places.family[remark.place]))}"
-        )
+        found = "something larger" if remark.number else "nothing"
+        family = int(arrangement.places.family[remark.place])
+        where = _at(np.array(remark.where), size)
+        return f"{found} at {where}, where normal pictures have a part of family {_letter(family)}"
     if remark.group == "extra":
         return f"one more part of family {_letter(remark.number)} at {places}, where normal pictures have none"
     if remark.group == "count":

@@ -53,7 +53,7 @@ class Model:
         sides, typical = table.side[rows], table.measures[rows]
         kind = family_of(table.side, table.measures, sides, typical)
         family = taking_turns(table, kind, sides)
-        looks = _looks(table, np.where(kind < 0, -1, family[kind]))
+        looks = _looks(table, _families(kind, family))
         rasters = np.array([_raster(look, family.max() + 1) for look in looks])
         label = _arrangements(rasters)
         groups = [[look for look, place in zip(looks, label) if place == number] for number in range(label.max() + 1)]
@@ -62,10 +62,10 @@ class Model:
         centres = np.array([rasters[label == number].mean(axis=0) for number in range(label.max() + 1)])
         return cls(sides, typical, family, centres, arrangements, np.array(calm), np.array(reach))
 
-    def look(self, side: np.ndarray, measures: np.ndarray) -> Look:
-        """Return the parts of a picture with their families."""
+    def look(self, side: np.ndarray, measures: np.ndarray, bulk: np.ndarray) -> Look:
+        """Return the parts of a picture, see `Look`, with their families."""
         kind = family_of(side, measures, self.sides, self.typical)
-        return Look(side, np.where(kind < 0, -1, self.family[kind]), measures)
+        return Look(side, _families(kind, self.family), measures, bulk)
 
     def judge(self, look: Look) -> tuple[int, list[tuple[float, Remark]], float]:
         """Return the picture's arrangement, its remarks with how far each strays, and the picture's score.
@@ -99,9 +99,17 @@ def _strays(arrangement: Arrangement, looks: Sequence[Look]) -> tuple[np.ndarray
     return calm, np.maximum(np.quantile(largest, 0.95, axis=0) - calm, CALM)
 
 
+def _families(kind: np.ndarray, family: np.ndarray) -> np.ndarray:
+    """Int [R]: the family of each part, -1 for what is of no kind."""
+    return np.where(kind < 0, -1, family[kind])
+
+
 def _looks(table: Table, family: np.ndarray) -> list[Look]:
     own = [table.picture == place for place in range(table.pictures)]
-    return [Look(table.side[part], family[part], table.measures[part]) for part in own]
+    return [
+        Look(table.side[part], family[part], table.measures[part], bulk)
+        for part, bulk in zip(own, table.bulk, strict=True)
+    ]
 
 
 def _raster(look: Look, families: int) -> np.ndarray:

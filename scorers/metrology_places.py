@@ -10,8 +10,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
-from scorers.metrology_families import STEP, TWO, steps
-from scorers.metrology_parts import ALONG, AREA, LENGTH, MEASURES, PLACE, WIDTH
+from scorers.metrology_families import STEP, steps
+from scorers.metrology_parts import MEASURES, PLACE
 
 STEADY = 0.5
 """Share of the pictures that must have the usual number of parts of a family for it to have places."""
@@ -59,29 +59,16 @@ class Places:
                 break
         return max(found, key=lambda one: ((one[0] >= 0).sum(), -self._stray(*one)))
 
-    def located(self, chosen: np.ndarray, measures: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Where some of the places, int [P], are in a picture: [P, 2], (y, x) as shares of the longer side.
+    def located(self, chosen: np.ndarray, measures: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Where `points` [P, 2] of the normal pictures are in a picture, (y, x) as shares of the longer side.
 
         Args:
             chosen: int [S], the part at each place, as `match` found it.
             measures: [R, 12].
-            places: int [P].
+            points: such as the places themselves.
         """
         found = chosen >= 0
-        own = self.typical[places][:, PLACE]
-        return align(self.typical[found][:, PLACE], measures[chosen[found], PLACE], own, self.alignment)
-
-    def covered(self, side: np.ndarray, measures: np.ndarray, aligned: np.ndarray) -> np.ndarray:
-        """Bool [S]: a part of the place's side that is much larger than what belongs there lies over the place.
-
-        A part is taken for an ellipse here.
-        """
-        angle = 0.5 * np.arctan2(measures[:, ALONG.start], measures[:, ALONG.start + 1])
-        y, x = np.moveaxis(self.typical[:, None, PLACE] - aligned[None], -1, 0)
-        along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
-        inside = np.hypot(along / (0.5 * np.exp(measures[:, LENGTH])), across / (0.75 * np.exp(measures[:, WIDTH]))) < 1
-        larger = measures[None, :, AREA] > self.typical[:, None, AREA] + TWO
-        return (inside & larger & (self.side[:, None] == side)).any(axis=1)
+        return align(self.typical[found][:, PLACE], measures[chosen[found], PLACE], points, self.alignment)
 
     def _starts(self, side: np.ndarray, measures: np.ndarray) -> list[np.ndarray]:
         own = [measures[np.isin(side, self.side), PLACE]]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scorers.metrology import Metrology
+from scorers.metrology_bulk import bulk_of
 from scorers.metrology_families import Table, taken_apart
 from scorers.metrology_findings import Finding, findings_of
 from scorers.metrology_model import Model
@@ -21,15 +22,16 @@ Bar = tuple[float, float, float, float]
 """Middle (x, y), length and width in pixels; a bar stands upright."""
 
 
-def drawn(bars: Sequence[Bar], seed: int) -> Parts:
-    """The parts of a picture with dark bars on a bright ground."""
+def drawn(bars: Sequence[Bar], seed: int) -> tuple[Parts, np.ndarray]:
+    """The parts of a picture with dark bars, and its bright ground."""
     lab = np.full((SIDE, SIDE, 3), (200, 128, 128), np.uint8)
     mask = np.zeros((SIDE, SIDE), np.uint8)
     for x, y, length, width in bars:
         box = cv2.boxPoints(((float(x), float(y)), (float(width), float(length)), 0.0))
         cv2.fillPoly(mask, [np.round(box).astype(np.int32)], 1)
     lab[mask > 0] = (60 + np.random.default_rng(seed).normal(0, 1), 128, 128)
-    return parts_of(~mask[None].astype(bool), lab, smallest=0.001)
+    grounds = ~mask[None].astype(bool)
+    return parts_of(grounds, lab, smallest=0.001), grounds
 
 
 def pairs(seed: int, *, mismatched: bool = False, either: tuple[int, int] = (30, 44)) -> list[Bar]:
@@ -56,24 +58,23 @@ def three(seed: int, lengths: Sequence[float] = (44, 44, 26)) -> list[Bar]:
 
 
 def learned(pictures: Sequence[Sequence[Bar]]) -> Model:
-    parts = [drawn(bars, seed) for seed, bars in enumerate(pictures)]
-    model = Model.of(table(parts), recurrence=0.3)
+    model = Model.of(table([drawn(bars, seed) for seed, bars in enumerate(pictures)]), recurrence=0.3)
     assert model is not None
     return model
 
 
-def table(parts: Sequence[Parts]) -> Table:
-    picture = np.repeat(np.arange(len(parts)), [len(part.regions) for part in parts])
+def table(pictures: Sequence[tuple[Parts, np.ndarray]]) -> Table:
     return Table(
-        len(parts),
-        picture,
-        np.concatenate([part.sides for part in parts]),
-        np.concatenate([part.measures for part in parts]),
+        len(pictures),
+        np.repeat(np.arange(len(pictures)), [len(parts.regions) for parts, _ in pictures]),
+        np.concatenate([parts.sides for parts, _ in pictures]),
+        np.concatenate([parts.measures for parts, _ in pictures]),
+        np.stack([bulk_of(parts, masks) for parts, masks in pictures]),
     )
 
 
 def judged(model: Model, bars: Sequence[Bar], seed: int = 99) -> tuple[list[Finding], float]:
-    return findings_of(model, drawn(bars, seed), (SIDE, SIDE))
+    return findings_of(model, *drawn(bars, seed))
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,47 @@ def test_a_part_is_missed_at_its_place_where_others_of_its_family_come_and_go() 
     assert findings[0].text.startswith("nothing at (0.19, 0.50)")
 
 
+def at_the_edge(seed: int, *, into_it: bool, bars: Sequence[int] = (0, 1, 2, 3)) -> list[Bar]:
+    """Some of four short bars in a row, and whether the last one runs into the lower edge of the picture."""
+    rng = np.random.default_rng(seed)
+    row = [(x + rng.integers(-1, 2), 120.0 + rng.integers(-1, 2), 20.0, 8.0) for x in (25, 60, 95, 130)]
+    below = [(row[3][0], 145.0, 40.0, 8.0)] if into_it else []
+    return [*(row[bar] for bar in bars), *below]
+
+
+def test_what_runs_into_something_larger_is_not_missing_where_that_is_normal() -> None:
+    model = learned([at_the_edge(seed, into_it=seed % 8 == 0) for seed in range(40)])
+    normal = normal_scores(model, [at_the_edge(seed, into_it=seed % 8 == 0) for seed in range(200, 220)])
+    findings, score = judged(model, at_the_edge(100, into_it=False, bars=(0, 1, 2)))
+    assert score > 1.5 * normal
+    assert findings[0].text.startswith("nothing at (0.8")
+
+
+def test_what_runs_into_something_larger_is_unusual_where_it_never_does() -> None:
+    model = learned([at_the_edge(seed, into_it=False) for seed in range(40)])
+    findings, score = judged(model, at_the_edge(100, into_it=True))
+    assert score > 1.5 * normal_scores(model, [at_the_edge(seed, into_it=False) for seed in range(200, 220)])
+    assert any(finding.text.startswith("something larger at (0.8") for finding in findings)
+
+
+def broken(seed: int, *, pieces: bool) -> list[Bar]:
+    """Three bars in their places and a very long one, which may be in pieces."""
+    rng = np.random.default_rng(seed)
+    places = [(x + rng.integers(-1, 2), y + rng.integers(-1, 2), 24.0, 8.0) for x, y in ((30, 40), (60, 110), (90, 60))]
+    if not pieces:
+        return [*places, (130.0, 80.0, 130.0, 6.0)]
+    return [*places, *((130.0, y + float(rng.integers(-5, 6)), 18.0, 6.0) for y in (28, 62, 98, 132))]
+
+
+def test_pieces_of_what_is_whole_in_other_pictures_are_nothing_too_much() -> None:
+    model = learned([broken(seed, pieces=seed % 8 == 0) for seed in range(40)])
+    findings, _ = judged(model, broken(100, pieces=True))
+    assert not any(finding.text.startswith("one more part") for finding in findings)
+    findings, _ = judged(model, [*broken(100, pieces=True), (60.0, 40.0, 24.0, 8.0)])
+    extra = next(finding for finding in findings if finding.text.startswith("one more part"))
+    assert extra.mask[40, 60]
+
+
 def test_a_pair_of_two_lengths_is_found_although_each_length_is_normal(in_pairs: Model) -> None:
     normal = normal_scores(in_pairs, [pairs(seed) for seed in range(200, 220)])
     for seed in range(100, 106):
@@ -173,22 +215,22 @@ def test_a_wrong_multiset_is_found_in_any_order(in_any_order: Model, lengths: Se
 
 
 def test_what_is_put_in_order_does_not_depend_on_the_order_of_the_parts(in_any_order: Model) -> None:
-    parts = drawn(three(7), 7)
+    parts, masks = drawn(three(7), 7)
     rows = [2, 0, 1]
     turned = Parts(tuple(parts.regions[row] for row in rows), parts.measures[rows])
-    scores = [findings_of(in_any_order, one, (SIDE, SIDE))[1] for one in (parts, turned)]
+    scores = [findings_of(in_any_order, one, masks)[1] for one in (parts, turned)]
     assert scores[0] == pytest.approx(scores[1])
 
 
 def test_bars_that_touch_are_taken_apart_and_a_long_one_is_not() -> None:
     single = [drawn([(40, 60, 44, 12), (110, 60, 44, 12)], seed) for seed in range(6)]
     rows = table(single)
-    touching = drawn([(60, 60, 44, 12), (76, 60, 44, 12), (68, 60, 2, 5)], 0)
+    touching, _ = drawn([(60, 60, 44, 12), (76, 60, 44, 12), (68, 60, 2, 5)], 0)
     lab = np.full((SIDE, SIDE, 3), 128, np.uint8)
     typical = rows.measures[:1]
     apart = taken_apart(touching, lab, rows.side[:1], typical, np.array([2.0]))
     assert (len(touching.regions), len(apart.regions)) == (1, 2)
-    longer = drawn([(60, 60, 70, 12)], 0)
+    longer, _ = drawn([(60, 60, 70, 12)], 0)
     assert len(taken_apart(longer, lab, rows.side[:1], typical, np.array([2.0])).regions) == 1
 
 
