@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scorers.metrology_bulk import moved, much_larger, points_of
+from scorers.metrology_bulk import axes_of, filled, moved, much_larger, points_of
 from scorers.metrology_families import TWO
 from scorers.metrology_parts import AREA, COLOUR, LENGTH, MEASURES, PLACE, WIDTH
 from scorers.metrology_places import STEADY, Places, places_of
@@ -31,6 +31,7 @@ PIECE = 1.4
 """Log of how much larger than a part that is at no place must be what lies there in other pictures, for it to be a
 piece of that: four times as large."""
 A_PIECE = -2
+"""Family of a part that is a piece of what is whole in other pictures."""
 WORTH = 2.0
 """Standard deviations from which on a number is remarked; of each group, the largest one always is."""
 GROUPS = ("place", "like", "pair", "order", "missing", "extra", "count", "part")
@@ -62,7 +63,7 @@ class Remark(NamedTuple):
     where: tuple[float, float] = (0.0, 0.0)
     """(y, x) of that place in the picture, shares of the longer side."""
     number: int = -1
-    """Column in the group's numbers; for what is missing 1 where something larger lies there, else 0."""
+    """Column in the group's numbers; for what is missing 1 where something else lies there, else 0."""
     value: float = 0.0
 
 
@@ -74,7 +75,7 @@ class Match(NamedTuple):
     aligned: np.ndarray
     """[R, 2]: places of the parts once the picture is aligned."""
     covered: np.ndarray
-    """bool [S]: something larger than what belongs there lies over the place, such as two parts that touch."""
+    """bool [S]: what belongs there is part of something larger, such as two parts that touch, or in pieces."""
 
     @property
     def empty(self) -> np.ndarray:
@@ -99,7 +100,7 @@ class Arrangement:
     empty: np.ndarray
     """[S]: share of the normal pictures with nothing at a place."""
     overlap: float
-    """Share of the normal pictures with a place that something larger lies over."""
+    """Share of the normal pictures with a place that is covered."""
     ranges: dict[str, Usual]
     seen: tuple[np.ndarray, np.ndarray, np.ndarray]
     """Side [R], picture [R] and description [R, 7] of every part of the normal pictures."""
@@ -222,9 +223,16 @@ class Arrangement:
 
 def _matched(look: Look, places: Places) -> Match:
     chosen, aligned = places.match(look.side, look.measures)
-    gone, covered = np.flatnonzero(chosen < 0), np.zeros(len(chosen), bool)
+    axes = axes_of(places.typical)
+    points = places.located(chosen, look.measures, axes.reshape(-1, 2)).reshape(axes.shape)
+    found = chosen >= 0
+    small = ~found
+    small[found] = look.measures[chosen[found], AREA] < places.typical[found, AREA] - TWO
+    in_pieces = small & filled(look.bulk, places.side, points)
+    chosen = np.where(in_pieces, -1, chosen)
+    gone, covered = np.flatnonzero(chosen < 0), in_pieces.copy()
     where = _located(places, look, chosen, gone)
-    covered[gone] = much_larger(look.bulk[None], places.side[gone], places.typical[gone], where, TWO)[0]
+    covered[gone] |= much_larger(look.bulk[None], places.side[gone], places.typical[gone], where, TWO)[0]
     return Match(chosen, aligned, covered)
 
 
@@ -239,8 +247,11 @@ def _aligned(look: Look, match: Match, places: Places) -> np.ndarray:
 
 
 def _wholes(look: Look, match: Match, bulk: np.ndarray, without: int) -> np.ndarray:
-    """[R]: share of the normal pictures but `without` where a loose part would be a piece of something much larger."""
-    loose, share = np.flatnonzero(match.loose), np.zeros(len(look.side))
+    """[R]: share of the normal pictures but `without` where a loose part would be a piece of something much larger.
+
+    Where nothing has a place, no picture tells what belongs where in another, and nothing is a piece.
+    """
+    loose, share = np.flatnonzero(match.loose & (len(match.chosen) > 0)), np.zeros(len(look.side))
     larger = much_larger(bulk, look.side[loose], look.measures[loose], match.aligned[loose], PIECE)
     if without >= 0:
         larger = np.delete(larger, without, axis=0)
@@ -333,7 +344,7 @@ def _ordered_owners(column: int, usual_counts: Sequence[int], look: Look) -> tup
 
 
 def _counts(look: Look, match: Match, places: Places, families: int, overlap: float) -> np.ndarray:
-    """Int [families + 1]: parts of each family, then of none; those under something larger if `overlap` is common."""
+    """Int [families + 1]: parts of each family, then of none; with those at covered places if `overlap` is common."""
     own = np.where(look.family == -1, families, look.family)[look.family != A_PIECE]
     under = places.family[match.covered & (overlap >= COMMON)]
     return np.bincount(np.append(own, under), minlength=families + 1)

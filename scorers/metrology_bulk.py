@@ -7,7 +7,7 @@ there, and what lies over a piece's place in other pictures is much larger than 
 
 import numpy as np
 
-from scorers.metrology_parts import AREA, WIDTH, Parts
+from scorers.metrology_parts import ALONG, AREA, LENGTH, PLACE, WIDTH, Parts
 
 RASTER = 64
 """Points of a bulk on a picture's longer side."""
@@ -15,6 +15,8 @@ GROUND = -128
 """In a bulk, where there is nothing but ground."""
 UNIT = 0.1
 """Logarithm of area that one step of a bulk is."""
+ALONG_IT = np.linspace(-0.45, 0.45, 9)
+"""Points of a part that are looked at, in lengths from its middle along it."""
 NINE = 0.3 * np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)])
 """Points of a part that are looked at, in widths from its middle."""
 
@@ -57,6 +59,20 @@ def moved(bulk: np.ndarray, places: np.ndarray) -> np.ndarray:
 def points_of(bulk: np.ndarray) -> np.ndarray:
     """(y, x) of the points of a bulk [..., h, w], [h * w, 2], as shares of the longer side."""
     return (np.indices(bulk.shape[-2:]).reshape(2, -1).T + 0.5) / RASTER
+
+
+def filled(bulk: np.ndarray, side: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Bool [R]: something lies at all but one of the points of each of several places, int [R] and [R, P, 2]."""
+    y, x = np.moveaxis((points * RASTER).astype(int).clip(0, np.array(bulk.shape[1:]) - 1), -1, 0)
+    there = bulk[side[:, None] // 2, y, x] != GROUND
+    return (there.sum(axis=1) >= points.shape[1] - 1) & (side % 2 == 0)
+
+
+def axes_of(measures: np.ndarray) -> np.ndarray:
+    """Points (y, x) along each of several parts [R, 12]: [R, 9, 2], shares of the longer side."""
+    angle = 0.5 * np.arctan2(*measures[:, ALONG].T)
+    along = np.exp(measures[:, LENGTH, None]) * np.column_stack([np.sin(angle), np.cos(angle)])
+    return measures[:, None, PLACE] + ALONG_IT[:, None] * along[:, None]
 
 
 def much_larger(bulks: np.ndarray, side: np.ndarray, measures: np.ndarray, middle: np.ndarray, by: float) -> np.ndarray:

@@ -97,7 +97,7 @@ def _draw(mask: np.ndarray, arrangement: Arrangement, remark: Remark) -> None:
 def _sentence(remark: Remark, arrangement: Arrangement, look: Look, size: tuple[int, int]) -> str:
     places = " and ".join(_at(look.measures[part, PLACE], size) for part in remark.parts)
     if remark.group == "missing":
-        found = "something larger" if remark.number else "nothing"
+        found = "something else" if remark.number else "nothing"
         family = int(arrangement.places.family[remark.place])
         where = _at(np.array(remark.where), size)
         return f"{found} at {where}, where normal pictures have a part of family {_letter(family)}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scorers.metrology_bulk import GROUND, RASTER, bulk_of, moved, much_larger, points_of
+from scorers.metrology_bulk import GROUND, RASTER, axes_of, bulk_of, filled, moved, much_larger, points_of
 from scorers.metrology_parts import AREA, PLACE, parts_of
 
 
@@ -51,3 +51,24 @@ def test_a_part_is_compared_with_what_lies_over_most_of_it() -> None:
     assert much_larger(bulks, *ask, by=1.4).tolist() == [[False], [True], [False], [False]]
     assert not much_larger(bulks, *ask, by=4.0).any(), "36 times as large is less than e to the 4th"
     assert not much_larger(bulks, part.sides + 1, part.measures, middle, by=0.3).any(), "one that sticks out"
+
+
+def test_a_bar_in_pieces_is_filled_and_one_that_is_short_is_not() -> None:
+    bar, pieces, short, gone = (
+        drawn(128, 128, *boxes)
+        for boxes in (
+            [(40, 10, 10, 100)],
+            [(40, 10, 10, 46), (40, 58, 10, 52)],
+            [(40, 25, 10, 70)],
+            [(90, 10, 10, 100)],
+        )
+    )
+    whole = parts_of(bar, np.zeros((128, 128, 3), np.uint8), 0.001)
+    points = axes_of(whole.measures)
+    assert np.ptp(points[0], axis=0) * 128 == pytest.approx([0, 90], abs=1.0)
+    assert [filled(bulk(one), whole.sides, points).tolist() for one in (bar, pieces, short, gone)] == [
+        [True],
+        [True],
+        [False],
+        [False],
+    ]
