@@ -110,7 +110,7 @@ def spro_coverage(trials: int, count: int = 20) -> np.ndarray:
 
 @pytest.mark.slow
 def test_intervals_of_spro_areas_and_differences_cover_the_truth() -> None:
-    assert (spro_coverage(trials=200) > 0.90).all()
+    assert (spro_coverage(trials=100) > 0.90).all()
 
 
 def sample_of(pictures: list, count: int, seed: int) -> list:
