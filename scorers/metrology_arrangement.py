@@ -7,8 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scorers.metrology_bulk import axes_of, filled, moved, much_larger, points_of
-from scorers.metrology_families import TWO
+from scorers.metrology_match import (
+    A_PIECE,
+    COMMON,
+    Look,
+    Match,
+    aligned_bulk,
+    located,
+    matched,
+    wholes_of,
+    without_pieces,
+)
 from scorers.metrology_parts import AREA, COLOUR, LENGTH, MEASURES, PLACE, WIDTH
 from scorers.metrology_places import STEADY, Places, places_of
 from scorers.usual import Usual, usual
@@ -23,31 +32,11 @@ MOST_SORTED = 24
 """Parts of a family whose measures are put in order."""
 CERTAIN = 10.0
 """What something that no normal picture has counts as, in standard deviations."""
-COMMON = 0.1
-"""Share of the normal pictures from which on what they have counts nothing."""
 LEAST_FAMILY = 3
 """Places of a family from which on a part is compared with the rest."""
-PIECE = 1.4
-"""Log of how much larger than a part that is at no place must be what lies there in other pictures, for it to be a
-piece of that: four times as large."""
-A_PIECE = -2
-"""Family of a part that is a piece of what is whole in other pictures."""
 WORTH = 2.0
 """Standard deviations from which on a number is remarked; of each group, the largest one always is."""
 GROUPS = ("place", "like", "pair", "order", "missing", "extra", "count", "part")
-
-
-class Look(NamedTuple):
-    """The parts of one picture as rows of numbers."""
-
-    side: np.ndarray
-    """int [R], see `Parts.sides`."""
-    family: np.ndarray
-    """int [R], -1 for none, `A_PIECE` for a piece of something."""
-    measures: np.ndarray
-    """[R, 12]"""
-    bulk: np.ndarray
-    """int8 [G, h, w], see `bulk_of`."""
 
 
 class Remark(NamedTuple):
@@ -65,27 +54,6 @@ class Remark(NamedTuple):
     number: int = -1
     """Column in the group's numbers; for what is missing 1 where something else lies there, else 0."""
     value: float = 0.0
-
-
-class Match(NamedTuple):
-    """Which parts of a picture are at which places."""
-
-    chosen: np.ndarray
-    """int [S]: the part at each place, -1 for none."""
-    aligned: np.ndarray
-    """[R, 2]: places of the parts once the picture is aligned."""
-    covered: np.ndarray
-    """bool [S]: what belongs there is part of something larger, such as two parts that touch, or in pieces."""
-
-    @property
-    def empty(self) -> np.ndarray:
-        """Bool [S]: nothing is at the place."""
-        return (self.chosen < 0) & ~self.covered
-
-    @property
-    def loose(self) -> np.ndarray:
-        """Bool [R]: the part is at no place."""
-        return ~np.isin(np.arange(len(self.aligned)), self.chosen)
 
 
 @dataclass(frozen=True)
@@ -120,10 +88,10 @@ class Arrangement:
     def of(cls, looks: Sequence[Look], families: int) -> "Arrangement":
         """Learn from normal pictures."""
         places = places_of([(look.side, look.family, look.measures) for look in looks], families)
-        matches = [_matched(look, places) for look in looks]
-        bulk = np.array([_aligned(look, match, places) for look, match in zip(looks, matches)])
-        wholes = [_wholes(look, match, bulk, own) for own, (look, match) in enumerate(zip(looks, matches))]
-        looks = [_without_pieces(look, own) for look, own in zip(looks, wholes)]
+        matches = [matched(look, places) for look in looks]
+        bulk = np.array([aligned_bulk(look, match, places) for look, match in zip(looks, matches)])
+        wholes = [wholes_of(look, match, bulk, own) for own, (look, match) in enumerate(zip(looks, matches))]
+        looks = [without_pieces(look, own) for look, own in zip(looks, wholes)]
         overlap = float(np.mean([match.covered.any() for match in matches]))
         counts = np.array([_counts(look, match, places, families, overlap) for look, match in zip(looks, matches)])
         steady = [int(np.bincount(column).argmax()) for column in counts[:, :-1].T]
@@ -155,9 +123,9 @@ class Arrangement:
 
         `without` leaves one normal picture out of what single parts are compared with.
         """
-        match = _matched(look, self.places)
-        wholes = _wholes(look, match, self.bulk, without)
-        look = _without_pieces(look, wholes)
+        match = matched(look, self.places)
+        wholes = wholes_of(look, match, self.bulk, without)
+        look = without_pieces(look, wholes)
         numbers = _numbers(look, match, self.places, self.usual_counts)
         found = [
             Remark(
@@ -178,7 +146,7 @@ class Arrangement:
 
     def _missing(self, look: Look, match: Match) -> list[Remark]:
         gone = np.flatnonzero(match.chosen < 0)
-        where = _located(self.places, look, match.chosen, gone).tolist()
+        where = located(look, match.chosen, self.places, gone).tolist()
         share = np.where(match.covered, np.maximum(self.empty, self.overlap), self.empty)
         return [
             Remark("missing", _rarity(share[place]), place=place, where=(y, x), number=int(match.covered[place]))
@@ -219,48 +187,6 @@ class Arrangement:
         rest = picture != without
         off = _nearest(look.side, _described(look, match.aligned), side[rest], described[rest])
         return [Remark("part", min(2 * value / self.unit, CERTAIN), (part,)) for part, value in enumerate(off.tolist())]
-
-
-def _matched(look: Look, places: Places) -> Match:
-    chosen, aligned = places.match(look.side, look.measures)
-    axes = axes_of(places.typical)
-    points = places.located(chosen, look.measures, axes.reshape(-1, 2)).reshape(axes.shape)
-    found = chosen >= 0
-    small = ~found
-    small[found] = look.measures[chosen[found], AREA] < places.typical[found, AREA] - TWO
-    in_pieces = small & filled(look.bulk, places.side, points)
-    chosen = np.where(in_pieces, -1, chosen)
-    gone, covered = np.flatnonzero(chosen < 0), in_pieces.copy()
-    where = _located(places, look, chosen, gone)
-    covered[gone] |= much_larger(look.bulk[None], places.side[gone], places.typical[gone], where, TWO)[0]
-    return Match(chosen, aligned, covered)
-
-
-def _located(places: Places, look: Look, chosen: np.ndarray, some: np.ndarray) -> np.ndarray:
-    """Where `some` of the places, int [P], are in a picture, [P, 2]."""
-    return places.located(chosen, look.measures, places.typical[some][:, PLACE])
-
-
-def _aligned(look: Look, match: Match, places: Places) -> np.ndarray:
-    """The bulk of a picture as it would be if its parts were at their places."""
-    return moved(look.bulk, places.located(match.chosen, look.measures, points_of(look.bulk)))
-
-
-def _wholes(look: Look, match: Match, bulk: np.ndarray, without: int) -> np.ndarray:
-    """[R]: share of the normal pictures but `without` where a loose part would be a piece of something much larger.
-
-    Where nothing has a place, no picture tells what belongs where in another, and nothing is a piece.
-    """
-    loose, share = np.flatnonzero(match.loose & (len(match.chosen) > 0)), np.zeros(len(look.side))
-    larger = much_larger(bulk, look.side[loose], look.measures[loose], match.aligned[loose], PIECE)
-    if without >= 0:
-        larger = np.delete(larger, without, axis=0)
-    share[loose] = larger.mean(axis=0)
-    return share
-
-
-def _without_pieces(look: Look, wholes: np.ndarray) -> Look:
-    return look._replace(family=np.where(wholes > COMMON, A_PIECE, look.family))
 
 
 def _numbers(look: Look, match: Match, places: Places, usual_counts: Sequence[int]) -> dict[str, np.ndarray]:

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from extractors.grounds import k_means
-from scorers.metrology_arrangement import GROUPS, Arrangement, Look, Remark
+from scorers.metrology_arrangement import GROUPS, Arrangement, Remark
 from scorers.metrology_families import Table, families_of, family_of, taking_turns
+from scorers.metrology_match import Look
 from scorers.metrology_parts import PLACE
 
 CELLS = 6
