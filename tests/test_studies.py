@@ -156,6 +156,22 @@ def test_defects_are_listed_hardest_first(
     ]
 
 
+def test_agreement_is_that_of_the_finished_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = pd.DataFrame({"state": ["finished"] * 4 + ["failed"], "quality": [0.1, 0.2, 0.3, 0.4, 0.9]})
+    for study, test_quality in (("rising", [0.1, 0.3, 0.5, 0.6, 0.0]), ("one_swapped", [0.1, 0.5, 0.3, 0.6, 0.0])):
+        (tmp_path / study).mkdir()
+        trials.assign(oracle_test_quality=test_quality).to_csv(tmp_path / study / "trials.csv")
+    arguments = [str(tmp_path / name) for name in ("figure.svg", "rising", "one_swapped")]
+    monkeypatch.setattr(sys, "argv", ["proxy_agreement.py", *arguments])
+    found = runpy.run_path(str(STUDIES / "proxy_agreement.py"), run_name="__main__")
+    panels = found["drawn"]([(name, found["finished"](tmp_path / name)) for name in ("rising", "one_swapped")]).axes
+    assert [panel.get_title(loc="left") for panel in panels] == [
+        "rising, rank correlation 1.00",
+        "one_swapped, rank correlation 0.80",
+    ]
+    assert (tmp_path / "figure.svg").read_text().lstrip().startswith("<?xml")
+
+
 def test_catches_are_what_the_patches_pass_and_the_ensemble_does_not_kinds_in_turn() -> None:
     """Thresholds are 1; pictures: good, a normal-looking hole twice, a dent that both see, a dent that neither sees."""
     found = runpy.run_path(str(STUDIES / "catches.py"))
