@@ -58,7 +58,7 @@ class Grounds:
     def fit(self, images: Iterable[Tensor]) -> Self:
         """Learn from batches `[N, 3, H, W]` in [0, 1] of normal pictures of one size."""
         generator = torch.Generator().manual_seed(self.seed)
-        collected = [self._cells(batch) for batch in images]
+        collected = [self._cells(batch, eight_bit(batch)) for batch in images]
         if not collected:
             raise ValueError("expected pictures to learn from, got none")
         cells = torch.cat(collected)
@@ -81,16 +81,20 @@ class Grounds:
 
     def weights(self, images: Tensor) -> Tensor:
         """Return how surely each cell is of each ground, [N, G, h, w] in [0, 1]."""
+        return self._weights(images, eight_bit(check_images(images)))
+
+    def _weights(self, images: Tensor, pictures: np.ndarray) -> Tensor:
         if self.mean_ is None or self.scale_ is None:
             raise RuntimeError("Grounds is not fitted: call fit(images) first")
-        cells = (self._cells(images) - self.mean_) / self.scale_
+        cells = (self._cells(images, pictures) - self.mean_) / self.scale_
         if not self.centres_:
             return cells.new_zeros(cells.shape[0], 0, *cells.shape[1:3])
         return torch.stack([_memberships(cell, self.centres_) for cell in cells])
 
     def masks(self, images: Tensor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield for each picture where each ground is, bool [G, H, W], to the pixel, and the picture in Lab uint8."""
-        for picture, weights in zip(eight_bit(images), self.weights(images).numpy()):
+        pictures = eight_bit(check_images(images))
+        for picture, weights in zip(pictures, self._weights(images, pictures).numpy()):
             lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
             yield outlines(lab, weights), lab
 
@@ -119,8 +123,8 @@ class Grounds:
         )
         return self
 
-    def _cells(self, images: Tensor) -> Tensor:
-        """[N, h, w, D]: the network's layers on one grid, then the cell's colour (Lab)."""
+    def _cells(self, images: Tensor, pictures: np.ndarray) -> Tensor:
+        """[N, h, w, D]: the network's layers on one grid, then the cell's colour (Lab); `pictures` are RGB uint8."""
         height, width = check_images(images).shape[2:]
         shrink = min(1.0, self.side / max(height, width))
         size = [max(32, 32 * round(length * shrink / 32)) for length in (height, width)]
@@ -128,7 +132,7 @@ class Grounds:
         seen = images if same else F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
         grid = [length // self.stride for length in size]
         layers = [resized(layer.cpu(), grid, "bilinear") for layer in self.backbone.maps(seen)]
-        return torch.cat([*layers, _colours(images, grid)], dim=1).permute(0, 2, 3, 1)
+        return torch.cat([*layers, _colours(pictures, grid)], dim=1).permute(0, 2, 3, 1)
 
     def _scale(self, sample: Tensor) -> Tensor:
         """What to divide by so that every layer has a total variance of 1, and the colours of `colour` squared."""
@@ -200,7 +204,8 @@ def _agreeing(masks: list[Tensor], agreement: float) -> list[list[int]]:
     return groups
 
 
-def _colours(images: Tensor, grid: list[int]) -> Tensor:
-    small = [cv2.resize(picture, grid[::-1], interpolation=cv2.INTER_AREA) for picture in eight_bit(images)]
+def _colours(pictures: np.ndarray, grid: list[int]) -> Tensor:
+    """Lab of pictures, RGB uint8 [N, H, W, 3], on a grid: [N, 3, h, w]."""
+    small = [cv2.resize(picture, grid[::-1], interpolation=cv2.INTER_AREA) for picture in pictures]
     lab = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2LAB) for image in small])
     return torch.from_numpy(lab).permute(0, 3, 1, 2).float()

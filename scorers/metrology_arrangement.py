@@ -7,19 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scorers.metrology_match import (
-    A_PIECE,
-    COMMON,
-    Look,
-    Match,
-    aligned_bulk,
-    located,
-    matched,
-    wholes_of,
-    without_pieces,
-)
+from scorers.metrology_look import A_PIECE, Look
+from scorers.metrology_match import Match, located, matched, wholes_of, without_pieces
 from scorers.metrology_parts import AREA, COLOUR, LENGTH, MEASURES, PLACE, WIDTH
-from scorers.metrology_places import STEADY, Places, places_of
+from scorers.metrology_places import COMMON, STEADY, Places, places_of
 from scorers.usual import Usual, usual
 
 EXACT = np.array([0.03, 0.012, 0.02, 0.03, 0.03, 0.03, 0.03, 1.5, 1.0, 1.0, 0.004, 0.004])
@@ -68,7 +59,7 @@ class Arrangement:
     empty: np.ndarray
     """[S]: share of the normal pictures with nothing at a place."""
     overlap: float
-    """Share of the normal pictures with a place that is covered."""
+    """Share of the normal pictures, of all arrangements, with a place that is covered."""
     ranges: dict[str, Usual]
     seen: tuple[np.ndarray, np.ndarray, np.ndarray]
     """Side [R], picture [R] and description [R, 7] of every part of the normal pictures."""
@@ -87,13 +78,13 @@ class Arrangement:
     @classmethod
     def of(cls, looks: Sequence[Look], families: int) -> "Arrangement":
         """Learn from normal pictures."""
-        places = places_of([(look.side, look.family, look.measures) for look in looks], families)
+        places = places_of(looks, families)
         matches = [matched(look, places) for look in looks]
-        bulk = np.array([aligned_bulk(look, match, places) for look, match in zip(looks, matches)])
+        bulk = np.array([places.aligned_bulk(match.chosen, look) for look, match in zip(looks, matches)])
         wholes = [wholes_of(look, match, bulk, own) for own, (look, match) in enumerate(zip(looks, matches))]
         looks = [without_pieces(look, own) for look, own in zip(looks, wholes)]
         overlap = float(np.mean([match.covered.any() for match in matches]))
-        counts = np.array([_counts(look, match, places, families, overlap) for look, match in zip(looks, matches)])
+        counts = np.array([_counts(look, match, places, families) for look, match in zip(looks, matches)])
         steady = [int(np.bincount(column).argmax()) for column in counts[:, :-1].T]
         usual_counts = tuple(
             number if (counts[:, family] == number).mean() >= STEADY else 0 for family, number in enumerate(steady)
@@ -173,12 +164,13 @@ class Arrangement:
 
     def _miscounted(self, look: Look, match: Match) -> list[Remark]:
         found = []
-        for family, count in enumerate(_counts(look, match, self.places, len(self.usual_counts), self.overlap)):
+        for family, count in enumerate(_counts(look, match, self.places, len(self.usual_counts))):
             normal = self.normal_counts[family]
             off = _rarity((np.abs(self.counts[:, family] - normal) >= abs(count - normal)).mean())
             if count != normal and off > 0:
-                own = family if family < len(self.usual_counts) else -1
-                parts = tuple(np.flatnonzero(look.family == own).tolist()) if count > normal else ()
+                own = look.family == (family if family < len(self.usual_counts) else -1)
+                surplus = own & match.loose if (own & match.loose).any() else own
+                parts = tuple(np.flatnonzero(surplus).tolist()) if count > normal else ()
                 found.append(Remark("count", off, parts, number=family, value=float(count)))
         return found
 
@@ -269,11 +261,10 @@ def _ordered_owners(column: int, usual_counts: Sequence[int], look: Look) -> tup
     return (int(ascending[rank]),) if rank < count else tuple(int(row) for row in ascending[rank - count :][:2])
 
 
-def _counts(look: Look, match: Match, places: Places, families: int, overlap: float) -> np.ndarray:
-    """Int [families + 1]: parts of each family, then of none; with those at covered places if `overlap` is common."""
+def _counts(look: Look, match: Match, places: Places, families: int) -> np.ndarray:
+    """Int [families + 1]: parts of each family with those at covered places, then of none."""
     own = np.where(look.family == -1, families, look.family)[look.family != A_PIECE]
-    under = places.family[match.covered & (overlap >= COMMON)]
-    return np.bincount(np.append(own, under), minlength=families + 1)
+    return np.bincount(np.append(own, places.family[match.covered]), minlength=families + 1)
 
 
 def _rarity(share: float) -> float:

@@ -48,12 +48,15 @@ def _lines(size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def moved(bulk: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """A bulk [G, h, w] whose points are taken from `places` [h * w, 2] (y, x), shares of the longer side."""
+    """A bulk [G, h, w] whose points are taken from `places` [h * w, 2] (y, x), shares of the longer side.
+
+    What is out of the picture is taken for ground: it says of no part that it belongs to something larger.
+    """
     shape = np.array(bulk.shape[1:])
     at = np.floor(places * RASTER).astype(int)
     y, x = at.clip(0, shape - 1).T
     inside = ((at >= 0) & (at < shape)).all(axis=1)
-    return np.where(inside, bulk[:, y, x], 0).astype(np.int8).reshape(bulk.shape)
+    return np.where(inside, bulk[:, y, x], GROUND).astype(np.int8).reshape(bulk.shape)
 
 
 def points_of(bulk: np.ndarray) -> np.ndarray:

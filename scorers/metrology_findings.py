@@ -7,7 +7,7 @@ import numpy as np
 
 from scorers.metrology_arrangement import COMPARED, Arrangement, Remark, order_number
 from scorers.metrology_bulk import bulk_of
-from scorers.metrology_match import Look
+from scorers.metrology_look import Look
 from scorers.metrology_model import Model
 from scorers.metrology_parts import ALONG, AREA, HEAD, LENGTH, MEASURES, PLACE, WIDTH, Parts
 

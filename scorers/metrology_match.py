@@ -4,31 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scorers.metrology_bulk import axes_of, filled, moved, much_larger, points_of
+from scorers.metrology_bulk import axes_of, filled, much_larger
 from scorers.metrology_families import TWO
+from scorers.metrology_look import A_PIECE, Look
 from scorers.metrology_parts import AREA, PLACE
-from scorers.metrology_places import Places
+from scorers.metrology_places import COMMON, Places
 
-COMMON = 0.1
-"""Share of the normal pictures from which on what they have counts nothing."""
 PIECE = 1.4
 """Log of how much larger than a part that is at no place must be what lies there in other pictures, for it to be a
 piece of that: four times as large."""
-A_PIECE = -2
-"""Family of a part that is a piece of what is whole in other pictures."""
-
-
-class Look(NamedTuple):
-    """The parts of one picture as rows of numbers."""
-
-    side: np.ndarray
-    """int [R], see `Parts.sides`."""
-    family: np.ndarray
-    """int [R], -1 for none, `A_PIECE` for a piece of something."""
-    measures: np.ndarray
-    """[R, 12]"""
-    bulk: np.ndarray
-    """int8 [G, h, w], see `bulk_of`."""
 
 
 class Match(NamedTuple):
@@ -76,11 +60,6 @@ def _in_pieces(look: Look, chosen: np.ndarray, places: Places) -> np.ndarray:
 def located(look: Look, chosen: np.ndarray, places: Places, some: np.ndarray) -> np.ndarray:
     """Where `some` of the places, int [P], are in a picture: [P, 2], (y, x) as shares of the longer side."""
     return places.located(chosen, look.measures, places.typical[some][:, PLACE])
-
-
-def aligned_bulk(look: Look, match: Match, places: Places) -> np.ndarray:
-    """Return the bulk of a picture, int8 [G, h, w], as it would be if its parts were at their places."""
-    return moved(look.bulk, places.located(match.chosen, look.measures, points_of(look.bulk)))
 
 
 def wholes_of(look: Look, match: Match, bulk: np.ndarray, without: int) -> np.ndarray:

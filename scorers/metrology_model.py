@@ -1,7 +1,7 @@
 """Everything that was learned from the parts of normal pictures: families, arrangements, and how far they stray."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ import torch
 from extractors.grounds import k_means
 from scorers.metrology_arrangement import GROUPS, Arrangement, Remark
 from scorers.metrology_families import Table, families_of, family_of, taking_turns
-from scorers.metrology_match import Look
+from scorers.metrology_look import Look
 from scorers.metrology_parts import PLACE
 
 CELLS = 6
@@ -58,7 +58,7 @@ class Model:
         rasters = np.array([_raster(look, family.max() + 1) for look in looks])
         label = _arrangements(rasters)
         groups = [[look for look, place in zip(looks, label) if place == number] for number in range(label.max() + 1)]
-        arrangements = tuple(Arrangement.of(group, family.max() + 1) for group in groups)
+        arrangements = _alike([Arrangement.of(group, family.max() + 1) for group in groups])
         calm, reach = zip(*(_strays(one, group) for one, group in zip(arrangements, groups)), strict=True)
         centres = np.array([rasters[label == number].mean(axis=0) for number in range(label.max() + 1)])
         return cls(sides, typical, family, centres, arrangements, np.array(calm), np.array(reach))
@@ -87,6 +87,12 @@ class Model:
     def _stray(self, arrangement: int, remark: Remark) -> float:
         group = GROUPS.index(remark.group)
         return max(0.0, (remark.deviation - self.calm[arrangement, group]) / self.reach[arrangement, group])
+
+
+def _alike(arrangements: Sequence[Arrangement]) -> tuple[Arrangement, ...]:
+    """The arrangements with an overlap in common: in which of them parts run into others is chance."""
+    overlap = np.average([one.overlap for one in arrangements], weights=[len(one.counts) for one in arrangements])
+    return tuple(replace(one, overlap=float(overlap)) for one in arrangements)
 
 
 def _strays(arrangement: Arrangement, looks: Sequence[Look]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Where normal pictures have their parts: recurring places, and how a picture's parts are matched with them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -10,7 +10,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
-from scorers.metrology_families import STEP, steps
+from scorers.metrology_bulk import moved, much_larger, points_of
+from scorers.metrology_families import STEP, TWO, steps
+from scorers.metrology_look import Look
 from scorers.metrology_parts import MEASURES, PLACE
 
 STEADY = 0.5
@@ -23,7 +25,9 @@ ALIGNMENTS = ("none", "shift", "similarity", "affine")
 NEAR = 0.03
 """Parts this near to each other, as a share of the longer side, may be at one place."""
 RECURRING = 0.7
-"""Share of the pictures that must have a part at a place of a family whose number of parts varies."""
+"""Share of the pictures that must have a part, or something larger, at a place of a family whose number varies."""
+COMMON = 0.1
+"""Share of the normal pictures from which on what they have is nothing unusual."""
 MOST_PAIRED = 16
 """Parts of a family that are compared pair by pair."""
 SMALLEST_GATE = 0.02
@@ -69,6 +73,10 @@ class Places:
         """
         found = chosen >= 0
         return align(self.typical[found][:, PLACE], measures[chosen[found], PLACE], points, self.alignment)
+
+    def aligned_bulk(self, chosen: np.ndarray, look: Look) -> np.ndarray:
+        """Return the bulk of a picture, int8 [G, h, w], as it would be if its parts `chosen` were at their places."""
+        return moved(look.bulk, self.located(chosen, look.measures, points_of(look.bulk)))
 
     def _starts(self, side: np.ndarray, measures: np.ndarray) -> list[np.ndarray]:
         own = [measures[np.isin(side, self.side), PLACE]]
@@ -161,21 +169,20 @@ def _applied(transform: tuple[np.ndarray, np.ndarray], points: np.ndarray) -> np
     return points @ transform[0] + transform[1]
 
 
-def places_of(pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], families: int) -> Places:
+def places_of(looks: Sequence[Look], families: int) -> Places:
     """Return the places that the parts of normal pictures of one arrangement take; none where nothing stays in place.
 
     Args:
-        pictures: of each the parts' sides int [R], families int [R] and measures [R, 12].
+        looks: the pictures.
         families: how many there are.
     """
-    found = [place for family in range(families) for place in _places(pictures, family)]
-    places = _aligned(found, pictures)
-    unsteady = sorted(set(range(families)) - set(places.family.tolist()))
-    more = [place for family in unsteady for place in _recurring(places, pictures, family)]
-    return _aligned(found + more, pictures) if more else places
+    found = [place for family in range(families) for place in _places(looks, family)]
+    places = _aligned(found, looks)
+    more = _recurring(places, looks, families) if found else []
+    return _aligned(found + more, looks) if more else places
 
 
-def _aligned(found: Sequence[tuple], pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Places:
+def _aligned(found: Sequence[tuple], looks: Sequence[Look]) -> Places:
     """The places `found`, each (side, family, typical part), with gates and the alignment that suits them."""
     if not found:
         return Places(np.zeros(0, int), np.zeros(0, int), np.zeros((0, len(MEASURES))), np.zeros(0), "none")
@@ -184,35 +191,51 @@ def _aligned(found: Sequence[tuple], pictures: Sequence[tuple[np.ndarray, np.nda
     apart[(side[:, None] != side) | (steps(typical[:, None], typical[None]) > 4) | np.eye(len(side), dtype=bool)] = 1
     gate = np.maximum(np.minimum(0.6 * apart.min(axis=1), 0.25), SMALLEST_GATE)
     rough = [Places(side, family, typical, gate, kind) for kind in ALIGNMENTS]
-    return min(rough, key=lambda places: _error(places, pictures) * 1.1 ** ALIGNMENTS.index(places.alignment))
+    return min(rough, key=lambda places: _error(places, looks) * 1.1 ** ALIGNMENTS.index(places.alignment))
 
 
-def _recurring(
-    places: Places, pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], family: int
-) -> list[tuple]:
-    """(side, family, typical part) of each place where most pictures have a part of a family, however many there are.
+def _recurring(places: Places, looks: Sequence[Look], families: int) -> list[tuple]:
+    """(side, family, typical part) of each further place where most pictures have a part, or something larger.
 
-    Such a family has parts that sometimes run into something else, or others that come and go. Where its places are is
-    told by the `places` of other families, without which there are none.
+    There are such places where parts sometimes run into something else, and where others of their family come and go.
+    Where they are is told by the `places` that are known. Of what is larger alone no place can be made: more than a few
+    pictures must have like parts there.
     """
-    rows = [
-        (measures[own == family], places.match(side, measures)[1][own == family]) for side, own, measures in pictures
+    matches = [places.match(look.side, look.measures) for look in looks]
+    bulks = np.array([places.aligned_bulk(chosen, look) for look, (chosen, _) in zip(looks, matches)])
+    aligned = [points for _, points in matches]
+    family = [look.family.copy() for look in looks]
+    for own, (chosen, _) in zip(family, matches):
+        own[chosen[chosen >= 0]] = -1
+    return [
+        place
+        for one in range(families)
+        for place in _recurring_of(looks, [own == one for own in family], aligned, bulks)
     ]
-    picture = np.repeat(np.arange(len(rows)), [len(measures) for measures, _ in rows])
-    measures, aligned = (np.concatenate(column) for column in zip(*rows, strict=True))
-    if not len(places.side) or not len(picture):
-        return []
-    side = next(int(side[own == family][0]) for side, own, _ in pictures if (own == family).any())
-    near, left, found = _near(aligned), np.ones(len(picture), bool), list[tuple]()
+
+
+def _recurring_of(
+    looks: Sequence[Look], rows: Sequence[np.ndarray], aligned: Sequence[np.ndarray], bulks: np.ndarray
+) -> Iterator[tuple]:
+    """Those of the parts `rows`, bool [R] of each picture; `aligned` [R, 2] and `bulks` [N, G, h, w] are in line."""
+    picture = np.repeat(np.arange(len(looks)), [own.sum() for own in rows])
+    if not len(picture):
+        return
+    picked = [
+        (look.side[own], look.family[own], look.measures[own], points[own])
+        for look, own, points in zip(looks, rows, aligned)
+    ]
+    side, family, measures, points = (np.concatenate(column) for column in zip(*picked, strict=True))
+    near, left = _near(points), np.ones(len(picture), bool)
     member = csr_array((left, (np.arange(len(picture)), picture)), dtype=int)
-    while True:
-        recurs = np.diff((near[:, left] @ member[left]).indptr) * left
-        if recurs.max() < RECURRING * len(pictures):
-            return found
+    while (recurs := np.diff((near[:, left] @ member[left]).indptr) * left).max() >= COMMON * len(looks):
         own = near[[recurs.argmax()]].toarray()[0] * left > 0
         typical = np.median(measures[own], axis=0)
-        typical[PLACE] = np.median(aligned[own], axis=0)
-        found.append((side, family, typical))
+        typical[PLACE] = np.median(points[own], axis=0)
+        covered = much_larger(bulks, side[:1], typical[None], typical[None, PLACE], TWO)[:, 0]
+        covered[picture[own]] = True
+        if covered.mean() >= RECURRING:
+            yield int(side[0]), int(family[0]), typical
         left &= ~own
 
 
@@ -223,13 +246,13 @@ def _near(points: np.ndarray) -> csr_array:
     return csr_array((np.ones(len(one), int), (one, other)), shape=(len(points), len(points)))
 
 
-def _places(pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], family: int) -> list[tuple]:
+def _places(looks: Sequence[Look], family: int) -> list[tuple]:
     """(side, family, typical part) of each place of a family, none where its parts stray."""
-    chosen = [(side[own == family], measures[own == family]) for side, own, measures in pictures]
+    chosen = [(look.side[look.family == family], look.measures[look.family == family]) for look in looks]
     counts = np.array([len(side) for side, _ in chosen])
     usual = int(np.bincount(counts).argmax())
     full = [measures for (_, measures), count in zip(chosen, counts) if count == usual]
-    if usual == 0 or len(full) < STEADY * len(pictures):
+    if usual == 0 or len(full) < STEADY * len(looks):
         return []
     side = next(int(side[0]) for side, _ in chosen if len(side))
     best = min(full[:24], key=lambda measures: sum(_ordered(measures, other[:, PLACE])[1] for other in full[:24]))
@@ -257,10 +280,10 @@ def _ordered(measures: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, flo
     return columns, float(cost[rows, columns].sum())
 
 
-def _error(places: Places, pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
+def _error(places: Places, looks: Sequence[Look]) -> float:
     """Median distance between a part's place and where the other parts of the picture say that it is."""
     off = []
-    for side, _, measures in pictures[:40]:
+    for side, _, measures, _ in looks[:40]:
         chosen, _ = places.match(side, measures)
         found = np.flatnonzero(chosen >= 0)
         points, targets = measures[chosen[found], PLACE], places.typical[found][:, PLACE]

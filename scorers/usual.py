@@ -9,6 +9,10 @@ LEAST_SHARE = 0.08
 """Of the normal pictures, that a range of its own must hold."""
 LEAST_SEEN = 8
 """Normal pictures that must have a number for it to be judged."""
+OFTEN = 0.7
+"""Share of the normal pictures that must have a number for it to count without limit;"""
+DOUBTFUL = 10.0
+"""standard deviations that any other number counts at most: what is seldom measured is seldom measured well."""
 GAIN = 12.0
 """By how much one more range must better the Bayesian information criterion."""
 
@@ -21,11 +25,14 @@ class Usual:
     """[F, 3], NaN where there is no such range."""
     spread: np.ndarray
     """[F, 3], one standard deviation."""
+    most: np.ndarray
+    """[F], standard deviations that a number counts at most."""
 
     def deviation(self, numbers: np.ndarray) -> np.ndarray:
         """`numbers` [..., F] -> standard deviations to the nearest range, 0 for what is not a number or not judged."""
         off = np.abs(numbers[..., None] - self.centre) / self.spread
-        return np.nan_to_num(np.nanmin(np.where(np.isnan(off), np.inf, off), axis=-1), nan=0.0, posinf=0.0)
+        nearest = np.where(np.isnan(off), np.inf, off).min(axis=-1)
+        return np.minimum(np.where(np.isfinite(nearest), nearest, 0.0), self.most)
 
     def nearest(self, number: float, place: int) -> tuple[float, float]:
         """The range (low, high), two standard deviations around its centre, that is nearest to a number."""
@@ -57,9 +64,9 @@ def usual(numbers: np.ndarray, least: np.ndarray) -> Usual:
         centre[better] = np.pad(centres, rest, constant_values=np.nan)[better]
         spread[better] = np.pad(spreads, rest, constant_values=np.nan)[better]
         chosen = np.where(better, criterion, chosen)
-    unseen = (~np.isnan(values)).sum(axis=1) < LEAST_SEEN
-    centre[unseen] = np.nan
-    return Usual(centre, spread)
+    seen = (~np.isnan(values)).sum(axis=1)
+    centre[seen < LEAST_SEEN] = np.nan
+    return Usual(centre, spread, np.where(seen < OFTEN * len(numbers), DOUBTFUL, np.inf))
 
 
 def _ranges(values: np.ndarray, count: int, least: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -106,6 +106,9 @@ def test_an_extra_part_is_itself_the_finding(in_pairs: Model) -> None:
     assert extra.mask[80, 80]
     assert "(0.50, 0.50)" in extra.text
     assert not extra.mask[40, 40]
+    counted = next(finding for finding in findings if finding.text.startswith("expected 4 x"))
+    assert counted.mask[80, 80]
+    assert not counted.mask[40, 40]
 
 
 def test_an_extra_part_close_to_regular_ones_is_not_taken_for_one_of_them() -> None:
@@ -156,6 +159,52 @@ def test_what_runs_into_something_larger_is_unusual_where_it_never_does() -> Non
     findings, score = judged(model, at_the_edge(100, into_it=True))
     assert score > 1.5 * normal_scores(model, [at_the_edge(seed, into_it=False) for seed in range(200, 220)])
     assert any(finding.text.startswith("something else at (0.8") for finding in findings)
+
+
+def above_the_edge(seed: int, bars: Sequence[int] = (0, 1, 2, 3, 4)) -> list[Bar]:
+    """Some of five short bars, of which four run into the lower edge in three of five pictures, each by itself."""
+    rng = np.random.default_rng(seed)
+    row = [(x + rng.integers(-1, 2), 120.0 + rng.integers(-1, 2), 20.0, 8.0) for x in (20, 50, 80, 110, 140)]
+    below = [(row[bar][0], 145.0, 40.0, 8.0) for bar in bars if bar and rng.random() < 0.6]
+    above = [(x + rng.integers(-1, 2), 40.0, 44.0, 8.0) for x in (30, 70, 120)]
+    return [*above, *(row[bar] for bar in bars), *below]
+
+
+def test_a_part_is_missed_where_it_mostly_runs_into_something_larger() -> None:
+    model = learned([above_the_edge(seed) for seed in range(60)])
+    assert [len(one.places.side) for one in model.arrangements] == [3 + 5]
+    normal = normal_scores(model, [above_the_edge(seed) for seed in range(200, 220)])
+    findings, score = judged(model, above_the_edge(100, bars=(0, 1, 2, 4)))
+    assert score > 1.5 * normal
+    assert findings[0].text.startswith("nothing at (0.69, 0.75)")
+
+
+def test_what_runs_into_something_larger_in_one_arrangement_may_do_so_in_another() -> None:
+    def upside_down(bars: Sequence[Bar]) -> list[Bar]:
+        return [(x, SIDE - 1 - y, length, width) for x, y, length, width in bars]
+
+    def model_of(*, overlap: bool) -> Model:
+        upright = [at_the_edge(seed, into_it=overlap and seed % 3 == 0) for seed in range(30)]
+        return learned([*upright, *(upside_down(at_the_edge(seed, into_it=False)) for seed in range(30, 60))])
+
+    strange = upside_down(at_the_edge(100, into_it=True))
+    never, elsewhere = (judged(model_of(overlap=overlap), strange)[0] for overlap in (False, True))
+    assert any(finding.text.startswith("something else") for finding in never)
+    assert not any(finding.text.startswith("something else") for finding in elsewhere)
+
+
+def shifted(seed: int, by: int) -> list[Bar]:
+    """Four bars in their places, all of them moved to the right."""
+    rng = np.random.default_rng(seed)
+    places = ((60, 40), (90, 60), (62, 110), (95, 125))
+    return [(x + by + rng.integers(-1, 2) / 2, float(y), 24.0, 8.0) for x, y in places]
+
+
+def test_an_extra_part_is_one_where_the_view_of_other_pictures_does_not_reach() -> None:
+    model = learned([shifted(seed, 2 * seed - 40) for seed in range(41)])
+    findings, _ = judged(model, [*shifted(100, 40), (12.0, 80.0, 24.0, 8.0)])
+    extra = next(finding for finding in findings if finding.text.startswith("one more part"))
+    assert extra.mask[80, 12]
 
 
 def broken(seed: int, *, pieces: bool) -> list[Bar]:

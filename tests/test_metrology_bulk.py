@@ -38,7 +38,7 @@ def test_a_moved_bulk_is_that_of_the_moved_picture() -> None:
     shifted = moved(before, points_of(before) - shift)
     inside = (points_of(before) >= shift).all(axis=1).reshape(RASTER, RASTER)
     assert np.array_equal(shifted[0][inside], after[0][inside])
-    assert set(shifted[0][~inside].tolist()) == {0}
+    assert set(shifted[0][~inside].tolist()) == {GROUND}, "what is out of the picture tells nothing"
 
 
 def test_a_part_is_compared_with_what_lies_over_most_of_it() -> None:
