@@ -168,11 +168,15 @@ class Arrangement:
             normal = self.normal_counts[family]
             off = _rarity((np.abs(self.counts[:, family] - normal) >= abs(count - normal)).mean())
             if count != normal and off > 0:
-                own = look.family == (family if family < len(self.usual_counts) else -1)
-                surplus = own & match.loose if (own & match.loose).any() else own
-                parts = tuple(np.flatnonzero(surplus).tolist()) if count > normal else ()
+                parts = self._surplus(look, match, family) if count > normal else ()
                 found.append(Remark("count", off, parts, number=family, value=float(count)))
         return found
+
+    def _surplus(self, look: Look, match: Match, family: int) -> tuple[int, ...]:
+        """The parts of a family, the last of which are those of none, that are at no place of it; else all of them."""
+        own = np.flatnonzero(look.family == (family if family < len(self.usual_counts) else -1))
+        elsewhere = np.setdiff1d(own, match.chosen[self.places.family == family])
+        return tuple((elsewhere if len(elsewhere) else own).tolist())
 
     def _strange(self, look: Look, match: Match, without: int) -> list[Remark]:
         side, picture, described = self.seen

@@ -111,6 +111,17 @@ def test_an_extra_part_is_itself_the_finding(in_pairs: Model) -> None:
     assert not counted.mask[40, 40]
 
 
+def test_a_part_too_much_at_the_place_of_another_family_is_the_one_that_is_marked() -> None:
+    def row(seed: int, last: int = 26) -> list[Bar]:
+        rng = np.random.default_rng(seed)
+        return [(20 + 40 * place, 80, side + rng.integers(-1, 2), 8.0) for place, side in enumerate((44, 44, 44, last))]
+
+    findings, _ = judged(learned([row(seed) for seed in range(40)]), row(100, last=44))
+    counted = next(finding for finding in findings if finding.text.startswith("expected 3 x"))
+    assert counted.text.endswith("found 4")
+    assert [bool(counted.mask[80, x]) for x in (20, 60, 100, 140)] == [False, False, False, True]
+
+
 def test_an_extra_part_close_to_regular_ones_is_not_taken_for_one_of_them() -> None:
     def comb(seed: int) -> list[Bar]:
         rng = np.random.default_rng(seed)

@@ -214,9 +214,9 @@ def test_what_makes_trials_comparable_changes_the_identity(tmp_path: Path) -> No
 def test_weights_of_an_ensemble_are_searched_one_by_one() -> None:
     study = load_study(Path(__file__).parents[1] / "studies" / "tune_logic.yaml", [Path("parts")])
     default = study.space.default()
-    assert [default[f"detector.combiner.weights.{place}"] for place in range(3)] == ["4", "1", "2"]
+    assert [default[f"detector.combiner.weights.{place}"] for place in range(3)] == ["6", "1", "4"]
     other = study.space.experiment(default | {"detector.combiner.weights.1": "0"}).detector
-    assert list(other["combiner"]["weights"]) == [4, 0, 2]
+    assert list(other["combiner"]["weights"]) == [6, 0, 4]
 
 
 def test_the_shipped_study_is_valid() -> None:
