@@ -1,5 +1,7 @@
 """What the blocks of a spatial pyramid hold, and how much of it is each cell's doing."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,7 +53,7 @@ class BlockStatistics:
         >>> found.rows
         tensor([[2.0000, 1.8708, 3.5000, 0.5000, 2.0000]])
         """
-        found = [self._of_block(block) for block in self._blocks(features)]
+        found = [self._of_block(ordered) for ordered in _ordered(self._blocks(features))]
         mean, deviation, upper, lower, high, low = (torch.stack(column, dim=2) for column in zip(*found))
         strength = features.flatten(2).abs().pow(self.power) @ self._inside(features).T
         return Statistics(mean, deviation, upper, lower, (strength + TINY).pow(1 / self.power), high, low)
@@ -76,7 +78,7 @@ class BlockStatistics:
         strength = values.abs().pow(self.power - 1).copysign(values)
         slope = (mean - spread * found.mean) @ inside + values * (spread @ inside)
         slope += strength * ((power * found.power.pow(1 - self.power)) @ inside)
-        counts = torch.tensor([self._count(block) for block in self._blocks(features)])
+        counts = torch.tensor([self._count(block[0, 0].numel()) for block in self._blocks(features)])
         levels = [side * side for side in self.pyramid]
         for compare, limits, weights in (
             (np.greater_equal, found.high, upper / counts),
@@ -88,9 +90,8 @@ class BlockStatistics:
                 slope += torch.from_numpy(beyond * (weight @ covers).numpy())  # numpy takes half of torch's time
         return (slope.view_as(features) * change).sum(1)
 
-    def _of_block(self, block: Tensor) -> tuple[Tensor, ...]:
-        values, count = block.flatten(2), self._count(block)
-        ordered = torch.from_numpy(np.sort(values.numpy(), axis=2))  # ten times as fast as torch.topk
+    def _of_block(self, ordered: Tensor) -> tuple[Tensor, ...]:
+        count = self._count(ordered.shape[2])
         mean = ordered.mean(2)
         deviation = ((ordered - mean[..., None]).square().mean(2) + TINY).sqrt()  # a tenth of torch.var's time
         upper, lower = ordered[..., -count:], ordered[..., :count]
@@ -99,8 +100,21 @@ class BlockStatistics:
     def _blocks(self, maps: Tensor) -> list[Tensor]:
         return [block for side in self.pyramid for block in blocks(maps, side)]
 
-    def _count(self, block: Tensor) -> int:
-        return max(1, round(block.shape[2] * block.shape[3] * self.tail))
+    def _count(self, cells: int) -> int:
+        return max(1, round(cells * self.tail))
 
     def _inside(self, features: Tensor) -> Tensor:
         return membership((features.shape[2], features.shape[3]), self.pyramid).to(features)
+
+
+def _ordered(blocks: Sequence[Tensor]) -> list[Tensor]:
+    """The values of each block `[N, C, h, w]` in ascending order, `[N, C, h * w]`, by as many threads as torch has.
+
+    NumPy sorts ten times as fast as torch.topk, with one thread, and lets others work meanwhile.
+    """
+
+    def ordered(block: Tensor) -> Tensor:
+        return torch.from_numpy(np.sort(block.flatten(2).numpy(), axis=2))
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        return list(threads.map(ordered, blocks))
