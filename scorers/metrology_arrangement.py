@@ -173,7 +173,7 @@ class Arrangement:
         return found
 
     def _surplus(self, look: Look, match: Match, family: int) -> tuple[int, ...]:
-        """A family's parts that are at no place of it, or all where there are none; the last family is parts of none."""
+        """A family's parts at no place of it, or all where there are none; the last family is parts of none."""
         own = np.flatnonzero(look.family == (family if family < len(self.usual_counts) else -1))
         elsewhere = np.setdiff1d(own, match.chosen[self.places.family == family])
         return tuple((elsewhere if len(elsewhere) else own).tolist())
