@@ -86,10 +86,15 @@ class Grounds:
     def _weights(self, images: Tensor, pictures: np.ndarray) -> Tensor:
         if self.mean_ is None or self.scale_ is None:
             raise RuntimeError("Grounds is not fitted: call fit(images) first")
-        cells = (self._cells(images, pictures) - self.mean_) / self.scale_
+        layers = self._layers(images, pictures)
+        grid = layers[-1].shape[2:]
         if not self.centres_:
-            return cells.new_zeros(cells.shape[0], 0, *cells.shape[1:3])
-        return torch.stack([_memberships(cell, self.centres_) for cell in cells])
+            return torch.zeros(len(images), 0, *grid)
+        clusterings = [centres for group in self.centres_ for centres in group]
+        squares = _on_grid(layers, grid, *_nearness(torch.cat(clusterings), self.mean_, self.scale_))
+        parts = iter(squares.split([len(centres) for centres in clusterings], dim=1))
+        each = [[_membership(next(parts), centres) for centres in group] for group in self.centres_]
+        return torch.stack([torch.stack(group).mean(0) for group in each], dim=1)
 
     def masks(self, images: Tensor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield for each picture where each ground is, bool [G, H, W], to the pixel, and the picture in Lab uint8."""
@@ -125,14 +130,19 @@ class Grounds:
 
     def _cells(self, images: Tensor, pictures: np.ndarray) -> Tensor:
         """[N, h, w, D]: the network's layers on one grid, then the cell's colour (Lab); `pictures` are RGB uint8."""
+        layers = self._layers(images, pictures)
+        grid = layers[-1].shape[2:]
+        return torch.cat([resized(layer, grid, "bilinear") for layer in layers], dim=1).permute(0, 2, 3, 1)
+
+    def _layers(self, images: Tensor, pictures: np.ndarray) -> list[Tensor]:
+        """The network's layers `[N, C, *, *]`, each on its own grid, then the cells' colour (Lab) `[N, 3, h, w]`."""
         height, width = check_images(images).shape[2:]
         shrink = min(1.0, self.side / max(height, width))
         size = [max(32, 32 * round(length * shrink / 32)) for length in (height, width)]
         same = size == [height, width]
         seen = images if same else F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
         grid = [length // self.stride for length in size]
-        layers = [resized(layer.cpu(), grid, "bilinear") for layer in self.backbone.maps(seen)]
-        return torch.cat([*layers, _colours(pictures, grid)], dim=1).permute(0, 2, 3, 1)
+        return [*(layer.cpu() for layer in self.backbone.maps(seen)), _colours(pictures, grid)]
 
     def _scale(self, sample: Tensor) -> Tensor:
         """What to divide by so that every layer has a total variance of 1, and the colours of `colour` squared."""
@@ -168,20 +178,31 @@ def _squares(rows: Tensor, centres: Tensor) -> Tensor:
     return torch.addmm(centres.square().sum(1) + lengths, rows, centres.T, alpha=-2)
 
 
-def _memberships(cells: Tensor, grounds: Sequence[Sequence[Tensor]]) -> Tensor:
-    """[G, h, w]: how surely each cell [h, w, D] of a picture is of each ground, by the clusterings that agree on it."""
-    clusterings = [centres for group in grounds for centres in group]
-    squares = _squares(cells.flatten(0, 1), torch.cat(clusterings)).T.contiguous()
-    parts = squares.split([len(centres) for centres in clusterings])
-    each = torch.stack([_membership(part, centres) for part, centres in zip(parts, clusterings, strict=True)])
-    means = [own.mean(0) for own in each.split([len(group) for group in grounds])]
-    return torch.stack(means).unflatten(1, cells.shape[:2])
+def _nearness(centres: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """The squared distance of a cell to each of `centres` [K, D], less what all of them have in common.
+
+    A linear function of the cell before it is standardised: factors [K, D], and what is added [K]. For a cell x,
+    |(x - mean) / scale - c|² is |c|² - 2 c (x - mean) / scale and what does not depend on the centre c.
+    """
+    factors = -2 * centres / scale
+    return factors, centres.square().sum(1) - factors @ mean
+
+
+def _on_grid(layers: Sequence[Tensor], grid: Sequence[int], factors: Tensor, added: Tensor) -> Tensor:
+    """[N, K, h, w]: factors [K, D] times the layers' D channels, plus what is added [K].
+
+    Both are linear, so a coarse layer is resized after it has been multiplied: K maps instead of its channels.
+    """
+    result = added[:, None, None]
+    for layer, factor in zip(layers, factors.split([layer.shape[1] for layer in layers], dim=1), strict=True):
+        result = result + resized((factor @ layer.flatten(2)).unflatten(2, layer.shape[2:]), grid, "bilinear")
+    return result
 
 
 def _membership(squares: Tensor, centres: Tensor) -> Tensor:
-    """[n]: near 1 where the first of `centres` [k, D] is the nearest by far, to which cells have `squares` [k, n]."""
+    """[N, h, w]: near 1 where the first of `centres` [k, D] is by far the nearest, of `squares` [N, k, h, w]."""
     apart = torch.pdist(centres).square().median()
-    return torch.sigmoid(8 * (squares[1:].amin(0) - squares[0]) / apart)
+    return torch.sigmoid(8 * (squares[:, 1:].amin(1) - squares[:, 0]) / apart)
 
 
 def _core(mask: Tensor) -> float:

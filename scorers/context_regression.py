@@ -80,7 +80,7 @@ class ContextRegression(WholePicture):
 
     def _pooled(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """`[N, C, h, w]` -> the context `[N, context², K]` and the blocks of all levels `[N, blocks, K]`."""
-        reduced = (features.permute(0, 2, 3, 1) @ self.matrix_).permute(0, 3, 1, 2)
+        reduced = (self.matrix_.T @ features.flatten(2)).unflatten(2, features.shape[2:])
         pooled = [
             F.adaptive_avg_pool2d(reduced, side).flatten(2).transpose(1, 2) for side in (self.context, *self.levels)
         ]

@@ -8,6 +8,7 @@ from typing import Any, Self, get_type_hints
 import torch
 from torch import Tensor
 
+from extractors import recall
 from extractors.backbone import Backbone
 from extractors.frozen_features import FrozenFeatures
 from extractors.protocol import Scoring, check_fitted, check_images
@@ -56,7 +57,8 @@ class WholePicture(Scoring, ABC):
 
     def features(self, images: Tensor) -> Tensor:
         """`[N, 3, H, W]` -> `[N, C, h, w]`: all layers on the finest one's grid; nothing learned is in them."""
-        return FrozenFeatures(self._backbone, image_scale=1)(check_images(images))[0].cpu()
+        frozen = FrozenFeatures(self._backbone, image_scale=1)
+        return recall.latest(self._backbone.identity, check_images(images), lambda: frozen(images)[0].cpu())
 
     def detect(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The scorer's map and image score; raises ValueError for pictures of another size than those learned from."""

@@ -79,7 +79,8 @@ class WordHistograms(WholePicture):
 
     def _words(self, features: Tensor) -> Tensor:
         """`[N, C, h, w]` -> `[N, words, h, w]`: 1 where a cell has that word."""
-        word = nearest(as_rows(features) @ self.matrix_, self.centres_)[1][:, 0]
+        components = self.matrix_.T @ features.flatten(2)
+        word = nearest(components.transpose(1, 2).flatten(0, 1), self.centres_)[1][:, 0]
         one_hot = F.one_hot(word, self.words).float()
         return one_hot.unflatten(0, (len(features), *features.shape[2:])).permute(0, 3, 1, 2)
 

@@ -9,6 +9,7 @@ from parts_class import SIDE, parts_batch, parts_picture, small_finder
 from extractors.components import Components, Layout
 from extractors.grounds import Grounds, k_means
 from extractors.outlines import outlines
+from extractors.pixels import eight_bit
 from extractors.regions import Shape, apart, described, elongation, enclosed, overlap, protruding
 
 LAB = np.full((60, 60, 3), 128, np.uint8)
@@ -61,6 +62,29 @@ def test_an_unfitted_finder_says_so() -> None:
         small_finder().find(parts_batch(range(1)))
     with pytest.raises(RuntimeError, match="not fitted"):
         Grounds().weights(parts_batch(range(1)))
+
+
+def test_a_cell_is_of_a_ground_by_its_distances_to_the_centres() -> None:
+    grounds = small_finder().fit([parts_batch(range(12))]).grounds
+    assert grounds.centres_
+    images = parts_batch(range(20, 22))
+    layers = [
+        torch.nn.functional.interpolate(layer, (SIDE // 4, SIDE // 4), mode="bilinear")
+        for layer in grounds.backbone.maps(images)
+    ]
+    small = [cv2.resize(picture, (SIDE // 4,) * 2, interpolation=cv2.INTER_AREA) for picture in eight_bit(images)]
+    lab = torch.from_numpy(np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2LAB) for picture in small]))
+    cells = torch.cat([*(layer.permute(0, 2, 3, 1) for layer in layers), lab.float()], dim=3).double()
+    standard = (cells - grounds.mean_) / grounds.scale_
+    expected = []
+    for group in grounds.centres_:
+        sure = []
+        for centres in group:
+            squares = (standard[..., None, :] - centres).square().sum(-1)
+            apart_by = torch.pdist(centres).square().median()
+            sure.append(torch.sigmoid(8 * (squares[..., 1:].amin(-1) - squares[..., 0]) / apart_by))
+        expected.append(torch.stack(sure).mean(0))
+    torch.testing.assert_close(grounds.weights(images).double(), torch.stack(expected, 1), atol=1e-5, rtol=0)
 
 
 def test_nothing_to_learn_from_is_refused() -> None:

@@ -63,6 +63,29 @@ def test_unknown_is_none_and_known_comes_back() -> None:
     assert same(recall.lookup("0" * 32), maps())
 
 
+def test_the_latest_batch_is_computed_once() -> None:
+    asked: list[int] = []
+
+    def computed() -> Tensor:
+        asked.append(1)
+        return maps(len(asked))
+
+    one, other = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    assert same(recall.latest("a", one, computed), maps(1))
+    assert same(recall.latest("a", one.clone(), computed), maps(1))
+    assert same(recall.latest("b", one, computed), maps(2))
+    assert same(recall.latest("b", other, computed), maps(3))
+    assert same(recall.latest("a", one, computed), maps(4))  # only the last ones are kept
+    recall.forget()
+    assert same(recall.latest("a", one, computed), maps(5))
+
+
+def test_a_latest_batch_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall, "BYTES_OF_LATEST", maps().nbytes - 1)
+    pictures, found = torch.rand(1, 3, 4, 4), [maps(1), maps(2)]
+    assert [recall.latest("a", pictures, lambda own=own: own) is own for own in found] == [True, True]
+
+
 def test_disk_outlives_the_memory(cache: Path) -> None:
     recall.remember("0" * 32, maps())
     recall.forget()

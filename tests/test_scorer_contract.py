@@ -18,6 +18,7 @@ from ensemble_ad.errors import ConfigError
 from extractors import recall
 from scorers import SCORERS
 from scorers.protocol import GlobalScorer
+from scorers.whole_picture import WholePicture
 
 SMALL: Mapping[str, Any] = {
     "backbone": "test_resnet",
@@ -109,6 +110,16 @@ def test_detect_gives_a_finite_map_and_score_per_picture(name: str) -> None:
     assert not scores.requires_grad
     assert torch.equal(fitted(name).anomaly_map(box(3, seed=1)), maps)
     assert torch.equal(fitted(name).image_score(box(3, seed=1)), scores)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if issubclass(SCORERS[name], WholePicture)])
+def test_the_features_that_others_share_are_left_as_they_are(name: str) -> None:
+    scorer = small(name)
+    features = scorer.features(box())
+    before = features.clone()
+    scorer.fit([box()]).detect(box())
+    assert scorer.features(box()) is features  # shared, so the test says something
+    assert torch.equal(features, before)
 
 
 @of_every_scorer
