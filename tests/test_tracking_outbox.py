@@ -283,9 +283,10 @@ def test_what_waits_for_long_is_said(tracking: Tracking) -> None:
     post_all(tracking, "one", "two")
     assert overdue(tracking) == []
     os.utime(outbox.note_of(tracking, tracking.home / "one"), (0, 0))
-    assert overdue(tracking) == [
-        f"1 earlier results could not be mirrored to MLflow yet; {tracking.home}/.tracking/log says why"
-    ]
+    said = "earlier results that still wait to be mirrored to MLflow: 1; "
+    assert overdue(tracking) == [said + "`ensemble-ad track sync` does it now"]
+    (tracking.home / ".tracking" / "log").write_text("WARNING no answer")
+    assert overdue(tracking) == [said + f"{tracking.home}/.tracking/log says what failed"]
 
 
 def free_port() -> int:

@@ -65,10 +65,21 @@ def mirroring(tracking: Tracking | None) -> Iterator[Callable[[Path], None]]:
 
 def overdue(tracking: Tracking | None) -> list[str]:
     """Return a line for people when something has waited for long."""
-    box = None if tracking is None else tracking.home / BOX
-    notes = [] if box is None else [*box.glob(f"*{NOTE}"), *box.glob(f"*{TAKEN}")]
-    late = sum(time.time() - note.stat().st_mtime > OVERDUE for note in notes)
-    return [f"{late} earlier results could not be mirrored to MLflow yet; {box}/{LOG} says why"] if late else []
+    if tracking is None:
+        return []
+    box = tracking.home / BOX
+    late = [note for note in (*box.glob(f"*{NOTE}"), *box.glob(f"*{TAKEN}")) if _age(note) > OVERDUE]
+    failed = (box / LOG).is_file() and (box / LOG).stat().st_size > 0
+    why = f"{box}/{LOG} says what failed" if failed else "`ensemble-ad track sync` does it now"
+    return [f"earlier results that still wait to be mirrored to MLflow: {len(late)}; {why}"] if late else []
+
+
+def _age(note: Path) -> float:
+    """Seconds since a note was written; 0 for one that was delivered meanwhile."""
+    try:
+        return time.time() - note.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def post(tracking: Tracking, folder: Path) -> None:
