@@ -6,7 +6,7 @@ another distribution could also use, so importing it makes sure that Python foun
 
 from ensemble_ad._siblings import check_siblings, is_command
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 if not is_command():
     check_siblings()

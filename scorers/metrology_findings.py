@@ -13,8 +13,10 @@ from scorers.metrology_parts import ALONG, AREA, HEAD, LENGTH, MEASURES, PLACE, 
 
 TOLD = 1.0
 """A finding that strays less than one in twenty normal pictures is not told."""
+COMPARING = ("pair", "order")
+"""Groups whose numbers compare parts with each other,"""
 BLAMED = 2.0
-"""Of a pair that does not match, one part is to blame where it strays this much more from all others than the other."""
+"""and of two parts that do not match, one is to blame where it strays this much more in such numbers than the other."""
 GROWN = 0.01
 """Masks of parts are widened by this share of the longer side: outlines are part of a part."""
 
@@ -55,12 +57,12 @@ def _told(strays: list[tuple[float, Remark]], parts: int) -> list[tuple[float, R
     """
     total = np.zeros(parts)
     for stray, remark in strays:
-        if remark.group == "pair":
+        if remark.group in COMPARING:
             total[list(remark.parts)] += stray
     found: dict[tuple[str, tuple[int, ...], int], tuple[float, Remark, tuple[int, ...]]] = {}
     for stray, remark in sorted(strays, key=lambda entry: -entry[0]):
         blamed = remark.parts
-        if remark.group == "pair":
+        if remark.group in COMPARING:
             blamed = tuple(part for part in blamed if BLAMED * total[part] >= total[list(blamed)].max())
         known = {part for group, told, _ in found for part in told if group == remark.group}
         if stray > 0 and not (blamed and known.issuperset(blamed)):

@@ -281,6 +281,23 @@ def test_a_wrong_multiset_is_found_in_any_order(in_any_order: Model, lengths: Se
         assert score > 1.5 * normal
 
 
+def test_of_parts_in_ascending_order_the_odd_one_alone_is_marked() -> None:
+    places = [(30 + 50 * column, 45 + 70 * row) for row in range(2) for column in range(3)]
+
+    def six(seed: int, odd: float = 40) -> list[Bar]:
+        rng = np.random.default_rng(seed)
+        return [
+            (x + rng.integers(-2, 3), y + rng.integers(-2, 3), (odd if own == 4 else 40) + rng.integers(-1, 2), 8.0)
+            for own, (x, y) in enumerate(places)
+        ]
+
+    findings, _ = judged(learned([six(seed) for seed in range(40)]), six(100, odd=28))
+    ordered = [finding for finding in findings if "in ascending order" in finding.text]
+    assert ordered
+    for x, y in places:
+        assert all(finding.mask[y, x] == ((x, y) == places[4]) for finding in ordered)
+
+
 def test_what_is_put_in_order_does_not_depend_on_the_order_of_the_parts(in_any_order: Model) -> None:
     parts, masks = drawn(three(7), 7)
     rows = [2, 0, 1]
