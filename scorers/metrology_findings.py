@@ -13,10 +13,13 @@ from scorers.metrology_parts import ALONG, AREA, HEAD, LENGTH, MEASURES, PLACE, 
 
 TOLD = 1.0
 """A finding that strays less than one in twenty normal pictures is not told."""
-COMPARING = ("pair", "order")
-"""Groups whose numbers compare parts with each other,"""
 BLAMED = 2.0
-"""and of two parts that do not match, one is to blame where it strays this much more in such numbers than the other."""
+"""Of two parts that do not match, one is to blame where it strays this much more than the other."""
+WITNESSES = {"pair": ("pair",), "order": ("pair", "order")}
+"""By group of numbers that compare two parts, the groups whose strays say which of them is to blame.
+
+Ascending order has no say in pairs: the one short screw beside three long ones may be the right one of its pair.
+"""
 GROWN = 0.01
 """Masks of parts are widened by this share of the longer side: outlines are part of a part."""
 
@@ -55,19 +58,26 @@ def _told(strays: list[tuple[float, Remark]], parts: int) -> list[tuple[float, R
 
     One per group and part or place, the one that strays most.
     """
-    total = np.zeros(parts)
-    for stray, remark in strays:
-        if remark.group in COMPARING:
-            total[list(remark.parts)] += stray
+    totals = {group: _total(strays, witnesses, parts) for group, witnesses in WITNESSES.items()}
     found: dict[tuple[str, tuple[int, ...], int], tuple[float, Remark, tuple[int, ...]]] = {}
     for stray, remark in sorted(strays, key=lambda entry: -entry[0]):
         blamed = remark.parts
-        if remark.group in COMPARING:
+        if remark.group in totals:
+            total = totals[remark.group]
             blamed = tuple(part for part in blamed if BLAMED * total[part] >= total[list(blamed)].max())
         known = {part for group, told, _ in found for part in told if group == remark.group}
         if stray > 0 and not (blamed and known.issuperset(blamed)):
             found.setdefault((remark.group, blamed, remark.place), (stray, remark, blamed))
     return list(found.values())
+
+
+def _total(strays: list[tuple[float, Remark]], groups: tuple[str, ...], parts: int) -> np.ndarray:
+    """[R]: how much each part strays in numbers of these groups, all together."""
+    total = np.zeros(parts)
+    for stray, remark in strays:
+        if remark.group in groups:
+            total[list(remark.parts)] += stray
+    return total
 
 
 def _mask(
