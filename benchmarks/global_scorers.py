@@ -3,8 +3,8 @@
 Question: how many milliseconds does each add, once the frozen network's layers are there, and all seven together?
 Command:  python benchmarks/global_scorers.py [--data CLASS_DIR]
 Cost:     two minutes on two cores, most of it rendering pictures (without --data) and fitting
-Expected: two to three and a half times what PatchCore takes, 35 to 60 ms of a picture on two cores, half of it
-          metrology, and half a minute of fitting on 160 pictures
+Expected: about twice what PatchCore takes, 25 to 42 ms of a picture on two cores, half of it metrology, and half a
+          minute of fitting on 160 pictures
 
 Preset `cpu`, 256 x 256 pixels. Each is fitted and asked by itself, in turns; medians count. The shared pass of
 the frozen network belongs to PatchCore here: it has read the pictures before.
