@@ -18,7 +18,7 @@ from extractors.runtime import runtime
 BYTES_IN_MEMORY = 256 * 2**20
 """What is kept in memory at most; older maps are forgotten first."""
 BYTES_OF_LATEST = 64 * 2**20
-"""What `latest` keeps at most."""
+"""What `latest` keeps at most; of a larger batch it keeps nothing."""
 
 
 def digests(images: Tensor) -> list[bytes]:
